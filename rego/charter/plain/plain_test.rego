@@ -1,0 +1,68 @@
+package charter.plain_test
+
+import data.charter
+import data.charter.fixture
+
+metrics := ["plain", "latency_p50", "node_load", "split", "gps_fix", "guarded"]
+
+questions contains fixture.ask({"metric": metric, "operation": operation}) if {
+	some metric in metrics
+	some operation in ["collect", "read", "export"]
+}
+
+questions contains fixture.ask(object.union({"metric": metric}, extra)) if {
+	some metric in ["latency_p50", "node_load", "guarded"]
+	some extra in [
+		{"role": "guest"}, {"claims": []}, {"labels": {"serial": "1", "cpu": ""}}, {"labels": {"gps_x": "1"}},
+		{"labels": {"client_ip": "1"}}, {"operation": "read", "purpose": "operations"}, {"operation": "read", "purpose": "spying"},
+		{"retention": "1d"}, {"time": ""}, {"node": "edge-13"}, {"node": "core-3"}, {"metrik": "x"},
+	]
+}
+
+states := [
+	{"standing": {"edge-1": {"state": "suspended"}}},
+	{"revocations": {"edge-1": {}}},
+	{"overrides": {"o": {"clauses": ["net.plain"], "until": "2027-01-01", "retention": "90d"}}},
+]
+
+# What the plain way allows, the long way allows with the same document.
+test_both_ways_agree if {
+	every question in questions { agree(question, {}) }
+}
+
+test_both_ways_agree_with_state if {
+	every state in states {
+		agree(fixture.ask({"metric": "plain"}), state)
+		agree(fixture.ask({"metric": "guarded"}), state)
+	}
+}
+
+agree(question, state) if {
+	tables := fixture.tables
+	globs := fixture.matching(question.metric)
+	short := charter.decision with input as question
+		with data.charter.tables as tables
+		with data.charter_state as state
+		with data.charter.patterns.metric as globs
+		with data.charter.patterns.node as set()
+	long := charter.decision with input as question
+		with data.charter.plain.clause as false
+		with data.charter.tables as tables
+		with data.charter_state as state
+		with data.charter.patterns.metric as globs
+		with data.charter.patterns.node as set()
+	short == long
+}
+
+# Without this the tests above could pass because nothing is plain.
+test_plain_cases if {
+	every metric in ["guarded", "shadowed", "node_load"] { clause(fixture.ask({"metric": metric})) }
+	clause(fixture.ask({"metric": "guarded", "operation": "read", "labels": {"cpu": "0"}}))
+}
+
+clause(question) := found if {
+	found := data.charter.plain.clause with input as question
+		with data.charter.tables as fixture.tables
+		with data.charter.patterns.metric as fixture.matching(question.metric)
+		with data.charter.patterns.node as set()
+}
