@@ -1,0 +1,212 @@
+package engine
+
+import (
+	"context"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/westworld-charter/charter/internal/bundle"
+	"github.com/westworld-charter/charter/internal/charter"
+	"github.com/westworld-charter/charter/internal/decision"
+	"github.com/westworld-charter/charter/internal/diag"
+)
+
+const (
+	// entrypoint is the document that answers a question.
+	entrypoint = "data." + bundle.Root + ".decision"
+	// stateRoot is where the state document lies, beside the charter's root.
+	stateRoot = "charter_state"
+)
+
+// Policy is one loaded bundle with one state document: an immutable snapshot of
+// everything a decision reads. It is safe for concurrent use.
+type Policy struct {
+	query    *Query
+	tables   any // the document below the root charter
+	charter  *charter.Charter
+	revision string
+	names    *names
+}
+
+// Prepare loads a bundle under [Capabilities]. State is the document
+// data.charter_state, copied; nil means that there is none. It fails with an
+// [*Error].
+//
+// Not checked here: whether the rules are those that the embedded charter
+// compiles to, and the lint on `not`, both of which need the compiler.
+func Prepare(ctx context.Context, b *bundle.Bundle, state map[string]any) (*Policy, error) {
+	c, err := embedded(b)
+	if err != nil {
+		return nil, err
+	}
+	tables, err := decodeData(b)
+	if err != nil {
+		return nil, err
+	}
+	data, err := document(tables, state)
+	if err != nil {
+		return nil, err
+	}
+	query, err := NewQuery(ctx, Source{
+		Modules: modules(b), Data: data, Query: entrypoint, Capabilities: Capabilities(), Strict: true,
+	})
+	if err != nil {
+		return nil, regoFailure(err)
+	}
+	if err := checkProgram(query); err != nil {
+		return nil, err
+	}
+	return &Policy{query: query, tables: tables, charter: c, revision: c.Revision(), names: newNames(c)}, nil
+}
+
+// WithState returns a snapshot of the same bundle with another state document,
+// which is copied; nil means none. It costs no compilation of modules.
+func (p *Policy) WithState(ctx context.Context, state map[string]any) (*Policy, error) {
+	data, err := document(p.tables, state)
+	if err != nil {
+		return nil, err
+	}
+	query, err := p.query.WithData(ctx, data)
+	if err != nil {
+		return nil, regoFailure(err)
+	}
+	next := *p
+	next.query = query
+	return &next, nil
+}
+
+// WithoutIndexing returns the same policy evaluated without OPA's rule index:
+// far slower, and by definition the same answers. It is an oracle for tests.
+func (p *Policy) WithoutIndexing() *Policy {
+	next := *p
+	next.query = p.query.WithoutIndexing()
+	return &next
+}
+
+// Revision returns the revision of the bundle, such as
+// "production-1.2.0+ab12cd34ef56".
+func (p *Policy) Revision() string { return p.revision }
+
+// Charter returns the charter that the bundle carries. It must not be modified.
+func (p *Policy) Charter() *charter.Charter { return p.charter }
+
+// Decide answers one question. Without in.Time every time-limited grant has
+// lapsed and every restriction holds: stamping the time is the caller's part.
+//
+// It fails closed. Whenever no valid answer comes out of the evaluation, because
+// ctx ended, rules conflict or the document is malformed, the decision denies
+// with the reason code undetermined, and the error, for the log, says why.
+func (p *Policy) Decide(ctx context.Context, in decision.Input) (decision.Decision, error) {
+	if !encodable(in) {
+		return p.refuse(in), nil
+	}
+	value, err := p.Eval(ctx, inputValue(in))
+	if err != nil {
+		return decision.Undetermined(p.revision, wording(err)), err
+	}
+	d, err := answer(value, p.revision)
+	if err != nil {
+		return decision.Undetermined(p.revision, wording(err)), err
+	}
+	if d.Allow && in.Validate() != nil {
+		return p.refuse(in), nil
+	}
+	return d, nil
+}
+
+// refuse answers a question that is not valid.
+func (p *Policy) refuse(in decision.Input) decision.Decision {
+	if fe, ok := in.Validate().(*decision.FieldError); ok { //nolint:errorlint // what Validate documents
+		return decision.Invalid(fe, p.revision)
+	}
+	return decision.Undetermined(p.revision, "the question cannot be read")
+}
+
+// Eval evaluates data.charter.decision for any input, as OPA-compatible
+// endpoints need it, and returns the document as the rules made it; it belongs
+// to the caller but must not be modified. A nil input is an undefined one. The
+// error is [ErrUndefined] when there is no document.
+func (p *Policy) Eval(ctx context.Context, input ast.Value) (ast.Value, error) {
+	results, err := p.query.Eval(ctx, input)
+	if err != nil {
+		return nil, err
+	}
+	if len(results) != 1 || len(results[0].Expressions) != 1 {
+		return nil, ErrUndefined
+	}
+	term, ok := results[0].Expressions[0].Value.(*ast.Term)
+	if !ok {
+		return nil, ErrUndefined
+	}
+	return term.Value, nil
+}
+
+// embedded parses the charter that the bundle carries and checks that the
+// manifest speaks of the same one.
+func embedded(b *bundle.Bundle) (*charter.Charter, error) {
+	text, ok := b.File(bundle.CharterFile)
+	if !ok {
+		return nil, failure(CodeMissingFile, "the bundle has no %s", bundle.CharterFile)
+	}
+	c, findings := charter.Parse(bundle.CharterFile, text)
+	if c == nil || findings.HasErrors() {
+		return nil, blame(CodeBadCharter, findings)
+	}
+	if got, want := b.Manifest().Revision, c.Revision(); got != want {
+		return nil, failure(CodeRevisionMismatch, "the manifest says revision %s, the embedded charter is %s", got, want)
+	}
+	return c, nil
+}
+
+func modules(b *bundle.Bundle) map[string][]byte {
+	texts := map[string][]byte{}
+	for _, path := range b.Modules() {
+		texts[path], _ = b.File(path)
+	}
+	return texts
+}
+
+// checkProgram makes sure that the modules stay in their package, so that a
+// bundle can neither define the state document nor shadow anything else, and
+// that they define a decision.
+func checkProgram(q *Query) error {
+	var findings diag.List
+	for name, module := range q.compiler.Modules {
+		path := module.Package.Path.String()
+		if path != "data."+bundle.Root && !strings.HasPrefix(path, "data."+bundle.Root+".") {
+			loc := module.Package.Location
+			findings.Errorf(diag.Pos{File: name, Line: loc.Row, Col: loc.Col}, CodeBadPackage,
+				"module of package %s, only package %s and below is allowed", path, bundle.Root)
+		}
+	}
+	if len(findings) > 0 {
+		return blame(CodeBadPackage, findings)
+	}
+	if !q.defines(entrypoint) {
+		return failure(CodeNoEntrypoint, "no rule defines %s", entrypoint)
+	}
+	return nil
+}
+
+// encodable reports whether all text of the question is UTF-8. Rego cannot see
+// otherwise, and two different names must not look the same.
+func encodable(in decision.Input) bool {
+	for _, s := range [...]string{in.Metric, in.Node, in.Role, in.Operation, in.Purpose, in.Retention, in.Time} {
+		if !utf8.ValidString(s) {
+			return false
+		}
+	}
+	for _, s := range in.Claims {
+		if !utf8.ValidString(s) {
+			return false
+		}
+	}
+	for name, value := range in.Labels {
+		if !utf8.ValidString(name) || !utf8.ValidString(value) {
+			return false
+		}
+	}
+	return true
+}
