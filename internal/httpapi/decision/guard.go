@@ -1,0 +1,115 @@
+package decisionapi
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+)
+
+// guard refuses what no legitimate caller sends: pages of other origins that
+// use a visitor's browser, names that were rebound to loopback, requests that a
+// proxy hands on to a server that trusts everybody it hears, and bodies that
+// no route would read.
+func (a *api) guard(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		if r.ContentLength > a.MaxBody {
+			return bodyTooLarge(a.MaxBody)
+		}
+		if crossOrigin(r) {
+			return &Error{
+				status: http.StatusForbidden, Code: codeCrossOrigin,
+				Message: "requests from web pages of another origin are refused",
+			}
+		}
+		if a.InsecureSelfAsserted {
+			if err := checkLocal(r); err != nil {
+				return err
+			}
+		}
+		return next(c)
+	}
+}
+
+// crossOrigin reports whether a browser says that another origin made the
+// request. Only browsers send these headers, and pages cannot forge them.
+func crossOrigin(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-origin", "none":
+		return false
+	case "":
+	default:
+		return true
+	}
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return false
+	}
+	u, err := url.Parse(origin)
+	return err != nil || u.Host == "" || !strings.EqualFold(u.Host, r.Host)
+}
+
+// checkLocal makes sure that a request with self-asserted identity comes from
+// this machine and was meant for it. The listener is on loopback already; these
+// checks hold when a proxy or a routing rule leads strangers to it.
+func checkLocal(r *http.Request) error {
+	if !loopbackHost(r.Host) {
+		return &Error{
+			status: http.StatusForbidden, Code: codeForbiddenHost,
+			Message: "Host " + shorten(r.Host) + " is not loopback: with --insecure-self-asserted only localhost, 127.0.0.1 and [::1] are served",
+		}
+	}
+	for _, h := range []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip"} {
+		if r.Header.Get(h) != "" {
+			return notLocal("a request that a proxy handed on (" + h + ")")
+		}
+	}
+	if !loopbackHost(r.RemoteAddr) {
+		return notLocal("a request from another machine")
+	}
+	return nil
+}
+
+func notLocal(what string) error {
+	return &Error{
+		status: http.StatusForbidden, Code: codeNotLocal,
+		Message: what + " is refused with --insecure-self-asserted",
+	}
+}
+
+// loopbackHost reports whether host, with or without a port, is localhost or a
+// loopback address.
+func loopbackHost(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	} else {
+		host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	}
+	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
+}
+
+// identify lets a question pass only when it is settled who may assert its
+// role, node and claims.
+func (a *api) identify(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if a.InsecureSelfAsserted {
+			return next(c)
+		}
+		// RFC 9110, 15.5.2: a 401 names a challenge. No scheme that a client
+		// could follow exists, hence a name of our own.
+		c.Response().Header().Set("WWW-Authenticate", `Charter realm="decisions"`)
+		return &Error{
+			status: http.StatusUnauthorized, Code: codeUnauthenticated,
+			Message: "the caller's identity is not proven, and asserting a role or node needs proof; on a machine of your own, " +
+				"start charter-server on loopback with --insecure-self-asserted (insecure_self_asserted: true in the configuration file)",
+		}
+	}
+}

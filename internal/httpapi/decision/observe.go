@@ -1,0 +1,161 @@
+package decisionapi
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/westworld-charter/charter/internal/decision"
+)
+
+// requestIDHeader carries the id of a request in both directions.
+const requestIDHeader = "X-Request-Id"
+
+const recordKey = "decisionapi.record"
+
+// record gathers what the access log says about one request. Only the goroutine
+// that serves the request touches it.
+type record struct {
+	id      string
+	input   decision.Input
+	decided *decision.Decision
+	failure *Error
+}
+
+// recordOf returns the record of a request; nil outside observe.
+func recordOf(c echo.Context) *record {
+	rec, _ := c.Get(recordKey).(*record)
+	return rec
+}
+
+// observe names, times, counts and logs every request, also one that no route
+// matches.
+func (a *api) observe(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		start := a.Now()
+		rec := &record{id: requestID(c.Request().Header.Get(requestIDHeader))}
+		c.Set(recordKey, rec)
+		h := c.Response().Header()
+		h.Set(requestIDHeader, rec.id)
+		h.Set("X-Content-Type-Options", "nosniff")
+		if err := next(c); err != nil {
+			a.fail(err, c)
+		}
+		took := a.Now().Sub(start)
+		route := a.route(c)
+		a.Observer.Served(route, c.Request().Method, c.Response().Status, took)
+		a.access(c, rec, route, took)
+		return nil
+	}
+}
+
+// route is the pattern that matched, which callers cannot choose freely.
+func (a *api) route(c echo.Context) string {
+	if p := c.Path(); a.routes[p] {
+		return p
+	}
+	return "unmatched"
+}
+
+// requestID takes over a caller's id when it is short and plain, and makes one
+// otherwise.
+func requestID(given string) string {
+	if given == "" || len(given) > maxEcho {
+		return rand.Text()
+	}
+	for _, b := range []byte(given) {
+		alphanumeric := b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z'
+		if !alphanumeric && b != '-' && b != '_' && b != '.' && b != ':' && b != '/' && b != '+' && b != '=' {
+			return rand.Text()
+		}
+	}
+	return given
+}
+
+// access writes one line about the request. Neither the query nor the labels
+// are in it: both can hold what the charter protects.
+func (a *api) access(c echo.Context, rec *record, route string, took time.Duration) {
+	level := levelOf(route, c.Response().Status)
+	ctx := c.Request().Context()
+	if !a.Log.Enabled(ctx, level) {
+		return
+	}
+	r := c.Request()
+	attrs := []slog.Attr{
+		slog.String("request_id", rec.id),
+		slog.String("method", shorten(r.Method)),
+		slog.String("route", route),
+		slog.Int("status", c.Response().Status),
+		slog.Int64("bytes", c.Response().Size),
+		slog.Float64("seconds", took.Seconds()),
+		slog.String("remote", r.RemoteAddr),
+	}
+	if route == "unmatched" {
+		attrs = append(attrs, slog.String("path", shorten(r.URL.Path)))
+	}
+	a.Log.LogAttrs(ctx, level, "request", append(attrs, rec.attrs()...)...)
+}
+
+func levelOf(route string, status int) slog.Level {
+	switch {
+	case status >= http.StatusInternalServerError && route != "/health":
+		return slog.LevelError
+	case route == "/health", route == "/metrics":
+		return slog.LevelDebug // probes and scrapes would drown everything else
+	default:
+		return slog.LevelInfo
+	}
+}
+
+func (rec *record) attrs() []slog.Attr {
+	var attrs []slog.Attr
+	if in := rec.input; in.Metric != "" {
+		attrs = append(attrs, slog.String("metric", in.Metric), slog.String("operation", in.Operation),
+			slog.String("role", in.Role), slog.String("node", in.Node))
+	}
+	if d := rec.decided; d != nil {
+		attrs = append(attrs, slog.String("outcome", d.Outcome), slog.String("clause", d.Clause))
+		if d.DecisionID != "" {
+			attrs = append(attrs, slog.String("decision_id", d.DecisionID), slog.String("revision", d.Revision))
+		}
+	}
+	if e := rec.failure; e != nil {
+		// The message of a refused question can repeat what the caller wrote.
+		attrs = append(attrs, slog.String("code", e.Code))
+		if e.cause != nil {
+			attrs = append(attrs, slog.String("error", e.cause.Error()))
+		}
+	}
+	return attrs
+}
+
+// recover turns a panic into a 500, so that one bad request does not end the
+// others. An answer that has begun is cut off instead: a torn one would look
+// complete.
+func (a *api) recover(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		defer func() {
+			p := recover()
+			if p == nil {
+				return
+			}
+			if cause, ok := p.(error); ok && errors.Is(cause, http.ErrAbortHandler) {
+				panic(p)
+			}
+			a.Log.LogAttrs(context.WithoutCancel(c.Request().Context()), slog.LevelError, "panic",
+				slog.String("request_id", recordOf(c).id), slog.String("panic", fmt.Sprint(p)), slog.String("stack", string(debug.Stack())))
+			if c.Response().Committed {
+				panic(http.ErrAbortHandler)
+			}
+			err = internal(fmt.Errorf("panic: %v", p))
+		}()
+		return next(c)
+	}
+}

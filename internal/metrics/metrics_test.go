@@ -1,0 +1,201 @@
+package metrics_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/westworld-charter/charter/internal/decision"
+	"github.com/westworld-charter/charter/internal/metrics"
+)
+
+func scrape(t *testing.T, m *metrics.Metrics) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if w.Code != http.StatusOK {
+		t.Fatalf("scrape: %d %s", w.Code, w.Body)
+	}
+	body, err := io.ReadAll(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// used returns metrics in which every family has at least one series.
+func used() *metrics.Metrics {
+	m := metrics.New(metrics.Build{Version: "v1.2.3", Commit: "abc", GoVersion: "go1.26"})
+	m.Activated(metrics.Policy{Charter: "production", Release: "1.2.0", Revision: "production-1.2.0+aa"}, time.Unix(1750000000, 0), time.Millisecond)
+	m.Decided(decision.Decision{Allow: true, Outcome: decision.Allowed, Mode: decision.Enforce}, decision.Collect, 40*time.Microsecond)
+	m.Served("/v1/check", http.MethodPost, http.StatusOK, time.Millisecond)
+	return m
+}
+
+func wantLines(t *testing.T, got string, lines ...string) {
+	t.Helper()
+	for _, l := range lines {
+		if !strings.Contains(got, "\n"+l+"\n") {
+			t.Errorf("missing line %q", l)
+		}
+	}
+}
+
+func TestSeries(t *testing.T) {
+	got := scrape(t, used())
+	wantLines(
+		t, got,
+		`charter_build_info{commit="abc",goversion="go1.26",version="v1.2.3"} 1`,
+		`charter_decisions_total{mode="enforce",operation="collect",outcome="allowed"} 1`,
+		`charter_decision_duration_seconds_bucket{le="2.5e-05"} 0`,
+		`charter_decision_duration_seconds_bucket{le="5e-05"} 1`,
+		`charter_http_requests_total{code="200",method="POST",route="/v1/check"} 1`,
+		`charter_policy_info{charter="production",revision="production-1.2.0+aa"} 1`,
+		`charter_policy_version{charter="production",version="1.2.0"} 1`,
+		`charter_policy_last_load_timestamp_seconds 1.75e+09`,
+		`charter_policy_loads_total{result="success"} 1`,
+		`charter_policy_loads_total{result="failure"} 0`,
+		`metric_access_denied_total{outcome="forbidden"} 0`,
+	)
+	for _, family := range []string{"go_goroutines", "process_start_time_seconds"} {
+		if !strings.Contains(got, "\n"+family+" ") {
+			t.Errorf("%s is missing: the process cannot be watched", family)
+		}
+	}
+}
+
+// A denial that warn or shadow mode lifted, and a question that was not
+// understood, must not raise an alarm about denied access.
+func TestOnlyRealDenialsCount(t *testing.T) {
+	m := metrics.New(metrics.Build{})
+	lifted := false
+	for _, d := range []decision.Decision{
+		{Allow: true, Outcome: decision.Forbidden, Mode: decision.Warn, Enforced: &lifted},
+		{Allow: true, Outcome: decision.Allowed, Mode: decision.Enforce},
+		{Outcome: decision.InvalidRequest, Mode: decision.Enforce},
+	} {
+		m.Decided(d, decision.Collect, time.Millisecond)
+	}
+	for _, line := range strings.Split(scrape(t, m), "\n") {
+		if strings.HasPrefix(line, "metric_access_denied_total") && !strings.HasSuffix(line, " 0") {
+			t.Errorf("counted what was not denied: %s", line)
+		}
+	}
+	m.Decided(decision.Decision{Outcome: decision.Forbidden, Mode: decision.Enforce}, decision.Collect, time.Millisecond)
+	wantLines(t, scrape(t, m), `metric_access_denied_total{outcome="forbidden"} 1`)
+}
+
+// Callers choose operations, methods and more; if those became label values,
+// anybody could fill the memory of the Prometheus server.
+func TestCallersCannotMakeSeries(t *testing.T) {
+	m := metrics.New(metrics.Build{})
+	count := func() int { return strings.Count(scrape(t, m), "\n") }
+	record := func(i int) {
+		s := fmt.Sprintf("evil-%d", i)
+		m.Decided(decision.Decision{Outcome: s, Mode: s, Clause: s}, s, time.Millisecond)
+		m.Served("unmatched", s, http.StatusNotFound, time.Millisecond)
+	}
+	record(0)
+	_ = count() // the handler's own counters appear with the first scrape
+	before := count()
+	for i := range 100 {
+		record(i)
+	}
+	if after := count(); after != before {
+		t.Errorf("%d lines became %d", before, after)
+	}
+}
+
+func TestUnreadableQuestionHasNoDuration(t *testing.T) {
+	m := metrics.New(metrics.Build{})
+	m.Decided(decision.Decision{Outcome: decision.InvalidRequest, Mode: decision.Enforce}, "", 0)
+	wantLines(
+		t, scrape(t, m),
+		`charter_decision_duration_seconds_count 0`,
+		`charter_decisions_total{mode="enforce",operation="other",outcome="invalid_request"} 1`,
+	)
+}
+
+func TestSwapReplacesTheRevision(t *testing.T) {
+	m := used()
+	m.Activated(metrics.Policy{Charter: "production", Release: "1.3.0", Revision: "production-1.3.0+bb"}, time.Unix(1760000000, 0), time.Millisecond)
+	got := scrape(t, m)
+	wantLines(t, got, `charter_policy_info{charter="production",revision="production-1.3.0+bb"} 1`, `charter_policy_loads_total{result="success"} 2`)
+	if strings.Contains(got, "1.2.0") {
+		t.Error("the old revision is still exported as active")
+	}
+	m.LoadFailed(time.Millisecond)
+	got = scrape(t, m)
+	wantLines(
+		t, got, `charter_policy_loads_total{result="failure"} 1`, `charter_policy_last_load_timestamp_seconds 1.76e+09`,
+		`charter_policy_info{charter="production",revision="production-1.3.0+bb"} 1`,
+	)
+}
+
+func TestScrapeDuringSwaps(t *testing.T) {
+	m := used()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := range 200 {
+			m.Activated(metrics.Policy{Charter: "c", Release: "1.0.0", Revision: fmt.Sprint(i)}, time.Unix(1, 0), 0)
+		}
+	})
+	for range 20 {
+		if n := strings.Count(scrape(t, m), "\ncharter_policy_info{"); n != 1 {
+			t.Fatalf("%d active policies in one scrape", n)
+		}
+	}
+	wg.Wait()
+}
+
+func TestNamesOfForeignPoliciesAreMadeValid(t *testing.T) {
+	m := metrics.New(metrics.Build{})
+	m.Activated(metrics.Policy{Charter: "\xff", Release: "1", Revision: "r\xfe"}, time.Unix(1, 0), 0)
+	wantLines(t, scrape(t, m), "charter_policy_info{charter=\"\uFFFD\",revision=\"r\uFFFD\"} 1")
+}
+
+func TestNoPolicyExportsNone(t *testing.T) {
+	got := scrape(t, metrics.New(metrics.Build{}))
+	if strings.Contains(got, "charter_policy_info{") {
+		t.Error("a policy is exported although none is active")
+	}
+	wantLines(t, got, "charter_policy_last_load_timestamp_seconds 0")
+}
+
+func TestConventions(t *testing.T) {
+	body := scrape(t, used())
+	problems, err := promlint.New(strings.NewReader(body)).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+// TestPromtool asks the judge that operators ask. Where judges are required, as
+// in CI, its absence is a failure.
+func TestPromtool(t *testing.T) {
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		if r := os.Getenv("CHARTER_JUDGES_REQUIRED"); r != "" && r != "0" {
+			t.Fatal("promtool is not installed: apt-get install prometheus")
+		}
+		t.Skip("promtool is not installed (Debian package prometheus)")
+	}
+	cmd := exec.CommandContext(t.Context(), promtool, "check", "metrics")
+	cmd.Stdin = strings.NewReader(scrape(t, used()))
+	if out, err := cmd.CombinedOutput(); err != nil || len(bytes.TrimSpace(out)) > 0 {
+		t.Errorf("promtool check metrics: %v\n%s", err, out)
+	}
+}
