@@ -26,28 +26,31 @@ const crowdLimit = 4096
 // time. Other checks are not done then.
 func (t *terrain) checkCrowds(list *diag.List) {
 	crowds := map[string]int{}
-	t.eachGlob(func(g space.Glob, at func() diag.Pos) {
+	t.eachGlob(func(g space.Glob, at func(int) diag.Pos, i int) {
 		if g.Exact() {
 			return
 		}
 		crowds[g.Prefix()]++
 		if crowds[g.Prefix()] == crowdLimit+1 {
-			list.Errorf(at(), codeTooManyGlobs, "more than %d patterns begin with %q and a star; every decision about such a name would try them all", crowdLimit, g.Prefix()).
+			list.Errorf(at(i), codeTooManyGlobs, "more than %d patterns begin with %q and a star; every decision about such a name would try them all", crowdLimit, g.Prefix()).
 				Fix = "give them longer literal prefixes, or list exact names"
 		}
 	})
 }
 
-// eachGlob visits the patterns of clauses, then those of forbidden entries.
-func (t *terrain) eachGlob(visit func(g space.Glob, at func() diag.Pos)) {
+// eachGlob visits the patterns of clauses, then those of forbidden entries; at(i)
+// is where a pattern is written.
+func (t *terrain) eachGlob(visit func(g space.Glob, at func(i int) diag.Pos, i int)) {
 	for i, c := range t.claims {
-		visit(c.glob, func() diag.Pos { return t.claimPos(i) })
+		visit(c.glob, t.claimPos, i)
 	}
-	for _, b := range t.bans {
-		visit(b.glob, func() diag.Pos { return t.Forbidden[b.entry].Item("match", b.item) })
+	name := func(i int) diag.Pos { return t.Forbidden[t.bans[i].entry].Item("match", t.bans[i].item) }
+	for i, b := range t.bans {
+		visit(b.glob, name, i)
 	}
-	for _, b := range t.tags {
-		visit(b.glob, func() diag.Pos { return t.Forbidden[b.entry].Item("labels", b.item) })
+	label := func(i int) diag.Pos { return t.Forbidden[t.tags[i].entry].Item("labels", t.tags[i].item) }
+	for i, b := range t.tags {
+		visit(b.glob, label, i)
 	}
 }
 
@@ -121,11 +124,11 @@ func (t *terrain) checkRedundant(list *diag.List) {
 // contested reports whether the narrow claim of a clause wins names that the
 // wide claim of the same clause would lose to another clause.
 func (t *terrain) contested(narrow, wide int) bool {
-	low, high := specificity(t.claims[wide].glob), specificity(t.claims[narrow].glob)
+	low, high := t.claims[wide].rank, t.claims[narrow].rank
 	found := false
 	t.claimed.Intersecting(t.claims[narrow].glob, func(j int) bool {
-		s := specificity(t.claims[j].glob)
-		found = s >= low && s <= high && t.claims[j].clause != t.claims[narrow].clause
+		rank := t.claims[j].rank
+		found = rank >= low && rank <= high && t.claims[j].clause != t.claims[narrow].clause
 		return !found
 	})
 	return found
@@ -154,15 +157,14 @@ func (t *terrain) checkRedundantBans(field string, bans []ban, index *space.Inde
 // checkFloating says what globs without a literal prefix cost, once there are
 // many of them.
 func (t *terrain) checkFloating(list *diag.List) {
-	n := 0
-	var last func() diag.Pos
-	t.eachGlob(func(g space.Glob, at func() diag.Pos) {
+	n, last, where := 0, 0, t.claimPos
+	t.eachGlob(func(g space.Glob, at func(int) diag.Pos, i int) {
 		if g.Prefix() == "" {
-			n, last = n+1, at
+			n, last, where = n+1, i, at
 		}
 	})
 	if n > floatingLimit {
-		list.Warnf(last(), codeTooManyFloating, "%d patterns begin with a star; each adds about %.1f µs to every decision, together %.0f µs",
+		list.Warnf(where(last), codeTooManyFloating, "%d patterns begin with a star; each adds about %.1f µs to every decision, together %.0f µs",
 			n, floatingCost, floatingCost*float64(n)).Fix = "begin patterns with the literal text that the names have in common"
 	}
 }

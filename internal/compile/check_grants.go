@@ -11,7 +11,10 @@ import (
 // checkWaivers reports waivers that grant nothing their clause does not permit
 // already, or whose nodes the clause never covers.
 func (t *terrain) checkWaivers(list *diag.List) {
-	byID := map[string]int{}
+	if len(t.Waivers) == 0 {
+		return
+	}
+	byID := make(map[string]int, len(t.clauses))
 	for i, c := range t.clauses {
 		byID[c.ID] = i
 	}

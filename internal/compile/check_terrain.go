@@ -29,6 +29,7 @@ type terrain struct {
 // claim is one pattern of one clause.
 type claim struct {
 	glob         space.Glob
+	rank         int // specificity of glob
 	clause, item int
 }
 
@@ -57,7 +58,7 @@ func newTerrain(c *charter.Charter, list *diag.List) *terrain {
 		t.nodes = append(t.nodes, t.nodeSet(clause.Source, clause.Nodes, list))
 		for item, glob := range parseAll(clause.Source, "match", clause.Match, list) {
 			t.texts[glob.String()] = append(t.texts[glob.String()], len(t.claims))
-			t.claims = append(t.claims, claim{glob: glob, clause: i, item: item})
+			t.claims = append(t.claims, claim{glob: glob, rank: specificity(glob), clause: i, item: item})
 		}
 	}
 	for i := range c.Forbidden {

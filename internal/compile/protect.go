@@ -72,19 +72,24 @@ func (p *protection) protectedClaims() []int {
 // it selects with the clauses that the base selects for the same names.
 func (p *protection) checkSelections() {
 	pairs := 0
+	inBase, inDerived := common(p.derived, p.base), common(p.base, p.derived)
 	for i, mine := range p.derived.claims {
 		if p.unproved >= maxUnproved || pairs >= maxPairs {
 			break
 		}
 		p.base.claimed.Intersecting(mine.glob, func(j int) bool {
-			same := p.base.texts[p.base.claims[j].glob.String()]
+			theirs := &p.base.claims[j]
+			// A more specific pattern that stands in both charters decides in
+			// both, so that the less specific one does not.
+			if mine.rank > theirs.rank && inBase[i] || theirs.rank > mine.rank && inDerived[j] {
+				pairs++
+				return pairs < maxPairs
+			}
+			same := p.base.texts[theirs.glob.String()]
 			if same[0] != j {
 				return true // claims of one text are compared together
 			}
-			pairs++
-			if !p.shadowed(i, j) {
-				pairs += p.compare(i, p.rivals(same))
-			}
+			pairs += 1 + p.compare(i, p.rivals(same))
 			return p.unproved < maxUnproved && pairs < maxPairs
 		})
 	}
@@ -93,12 +98,14 @@ func (p *protection) checkSelections() {
 	}
 }
 
-// shadowed reports that the pair of claims never decides together, because the
-// pattern of one stands in the other charter too and is more specific there.
-func (p *protection) shadowed(i, j int) bool {
-	mine, theirs := p.derived.claims[i].glob, p.base.claims[j].glob
-	a, b := specificity(mine), specificity(theirs)
-	return a > b && len(p.base.texts[mine.String()]) > 0 || b > a && len(p.derived.texts[theirs.String()]) > 0
+// common tells of every claim of a charter whether its pattern stands in another
+// charter too.
+func common(t, other *terrain) []bool {
+	all := make([]bool, len(t.claims))
+	for i := range t.claims {
+		all[i] = len(other.texts[t.claims[i].glob.String()]) > 0
+	}
+	return all
 }
 
 // rivals is the bucket of claims of the base with one text.
@@ -155,10 +162,10 @@ func (r relaxation) key() string { return r.pos.String() + "\x00" + r.what }
 // clauses cover the nodes: there they decide instead.
 func (p *protection) tied(b *bucket, nodes nodeSet) []space.Glob {
 	var spare []space.Glob
-	mine := p.base.claims[b.claims[0]].glob
-	p.base.claimed.Intersecting(mine, func(k int) bool {
+	mine := p.base.claims[b.claims[0]]
+	p.base.claimed.Intersecting(mine.glob, func(k int) bool {
 		c := p.base.claims[k]
-		if c.glob.String() != mine.String() && specificity(c.glob) == specificity(mine) && nodes.within(p.base.nodes[c.clause]) {
+		if c.glob.String() != mine.glob.String() && c.rank == mine.rank && nodes.within(p.base.nodes[c.clause]) {
 			spare = append(spare, c.glob)
 		}
 		return true
@@ -224,10 +231,9 @@ func (t *terrain) overrules(i int, name string) (space.Glob, bool) {
 	if b := t.denying(name); b >= 0 {
 		return t.bans[b].glob, true
 	}
-	mine, best := specificity(t.claims[i].glob), -1
+	best := -1
 	t.claimed.Match(name, func(j int) bool {
-		s := specificity(t.claims[j].glob)
-		if s > mine && (best < 0 || s < specificity(t.claims[best].glob)) {
+		if t.claims[j].rank > t.claims[i].rank && (best < 0 || t.claims[j].rank < t.claims[best].rank) {
 			best = j
 		}
 		return true

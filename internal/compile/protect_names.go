@@ -204,7 +204,7 @@ func (t *terrain) speaks(name string) (space.Glob, bool) {
 	}
 	best := -1
 	t.claimed.Match(name, func(i int) bool {
-		if best < 0 || specificity(t.claims[i].glob) < specificity(t.claims[best].glob) {
+		if best < 0 || t.claims[i].rank < t.claims[best].rank {
 			best = i
 		}
 		return true

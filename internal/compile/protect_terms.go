@@ -52,15 +52,15 @@ func (p *protection) nodesBeyond(clause int, b *bucket, near []int) []relaxation
 	beyond := func(nodes nodeSet) bool {
 		return !slices.ContainsFunc(near, func(j int) bool { return nodes.within(p.base.nodes[p.base.claims[j].clause]) })
 	}
+	if all := p.derived.nodes[clause]; all.open && !beyond(all) {
+		return nil
+	}
 	theirs := p.base.clauseOf(b.claims[0])
 	only := "in the base for " + listed(theirs.Nodes) + " only"
 	if len(b.claims) > 1 {
 		only = "which no clause of the base covers there"
 	}
 	if p.derived.nodes[clause].open {
-		if !beyond(p.derived.nodes[clause]) {
-			return nil
-		}
 		return []relaxation{{
 			pos: c.Pos(), nodes: nodeSet{open: true}, fix: "add nodes: [" + listed(theirs.Nodes) + "]",
 			what: fmt.Sprintf("clause %s is for every node, %s", c.ID, only),

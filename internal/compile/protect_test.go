@@ -70,8 +70,8 @@ const (
 	infra         = "  infrastructure:\n    - id: infra.any"
 )
 
-// relaxedCase is a charter that relaxes its base: what is edited, and what the finding must name, point at and
-// say.
+// relaxedCase is a charter that relaxes its base: what is edited, and what the
+// finding must name, point at and say.
 type relaxedCase struct {
 	name   string
 	edits  []string
