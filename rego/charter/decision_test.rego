@@ -85,7 +85,7 @@ test_standing_gates_collect_and_export_only if {
 	state := {"standing": {"edge-1": {"state": "quarantined", "until": "2027-01-01", "reason": "leak"}}}
 	denied := decide_state({}, state)
 	summary(denied) == [false, "quarantined", "standing", ["node_quarantined"]]
-	denied.reasons[0].message == `node "edge-1" is quarantined until 2027-01-01: leak`
+	denied.reasons[0].message == `the node is quarantined until 2027-01-01: leak`
 	decide_state({"operation": "read"}, state).allow
 	not_allowed(decide_state({"metric": "node_load", "operation": "export"}, state))
 }

@@ -151,7 +151,7 @@ reasons := failed if {
 	"code": "unknown_metric",
 	"clause": "default",
 	"severity": "low",
-	"message": sprintf("no clause speaks for metric %q", [input.metric]),
+	"message": "no clause speaks for the metric",
 }}
 
 failed contains reason("operation_not_permitted", sprintf("operation %s is not permitted", [input.operation])) if {
@@ -195,7 +195,7 @@ failed contains reason("level_not_exportable", message) if {
 	message := sprintf("role %s does not export level %s", [input.role, object.get(clause, "access", "?")])
 }
 
-failed contains reason("node_not_covered", sprintf("node %q is not covered", [object.get(input, "node", "")])) if {
+failed contains reason("node_not_covered", "the node is not covered") if {
 	not node_covered
 }
 

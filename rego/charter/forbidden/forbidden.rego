@@ -74,7 +74,7 @@ satisfied(id, label) if {
 # description: One reason per entry that forbids the metric, and one per entry that forbids labels.
 reasons contains reason("forbidden_metric", id, message) if {
 	some id in names
-	message := sprintf("metric %q is forbidden: %s", [input.metric, said(id, "reason", "no reason recorded")])
+	message := concat("", ["the metric is forbidden: ", said(id, "reason", "no reason recorded")])
 }
 
 reasons contains reason("forbidden_label", id, message) if {

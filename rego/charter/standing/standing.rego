@@ -82,7 +82,8 @@ reason(code, entry) := {
 	"clause": "standing",
 	"severity": "high",
 	"message": concat("", [
-		sprintf("node %q is %s", [input.node, trim_prefix(code, "node_")]),
+		"the node is ",
+		trim_prefix(code, "node_"),
 		prefixed(" until ", said(entry, "until")),
 		prefixed(": ", said(entry, "reason")),
 	]),
