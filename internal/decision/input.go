@@ -9,7 +9,7 @@ const (
 )
 
 // Input is the question: may Role perform Operation on Metric at Node? Metric,
-// Role and Operation are required, Node for collect. An empty string is the
+// Role and Operation are required, Node to collect and export. An empty string is the
 // same as an absent field.
 type Input struct {
 	Metric    string            `json:"metric"`

@@ -38,7 +38,7 @@ func TestParseInputRefuses(t *testing.T) {
 		{"repeated label", `{` + ok + `,"labels":{"a":"","a":"1"}}`, []string{"labels:invalid_value"}, "a label is given more than once"},
 		{"nothing given", `{}`, []string{"metric:missing_field", "operation:missing_field", "role:missing_field"}, `field "metric" is required`},
 		{"empty is missing", `{"metric":"","role":"r","operation":"read"}`, []string{"metric:missing_field"}, ""},
-		{"collect without node", `{"metric":"m","role":"r","operation":"collect"}`, []string{"node:missing_field"}, `field "node" is required to collect`},
+		{"collect without node", `{"metric":"m","role":"r","operation":"collect"}`, []string{"node:missing_field"}, `field "node" is required to collect and export`},
 		{"null", `{"metric":null,"role":"r","operation":"read"}`, []string{"metric:wrong_type"}, `field "metric" must be a string`},
 		{"null labels", `{` + ok + `,"labels":null}`, []string{"labels:wrong_type"}, `field "labels" must be an object of strings`},
 		{"null claims", `{` + ok + `,"claims":null}`, []string{"claims:wrong_type"}, ""},
@@ -104,7 +104,7 @@ func TestParseInputAccepts(t *testing.T) {
 	}
 	for _, input := range []string{
 		`{"metric":"m","role":"r","operation":"read"}`,
-		`{"metric":"m","role":"r","operation":"export","node":"","purpose":"","retention":"","time":"","labels":{},"claims":[]}`,
+		`{"metric":"m","role":"r","operation":"read","node":"","purpose":"","retention":"","time":"","labels":{},"claims":[]}`,
 		`{"metric":"` + strings.Repeat("x", decision.MaxNameBytes) + `","role":"r","operation":"read"}`,
 	} {
 		if _, err := decision.ParseInput([]byte(input)); err != nil {

@@ -43,8 +43,8 @@ func (in Input) checkPresence(found *problems) {
 			found.add(r.field, CodeMissingField, "field %q is required", r.field)
 		}
 	}
-	if in.Operation == Collect && in.Node == "" && !found.has("node") {
-		found.add("node", CodeMissingField, `field "node" is required to collect`)
+	if (in.Operation == Collect || in.Operation == Export) && in.Node == "" && !found.has("node") {
+		found.add("node", CodeMissingField, `field "node" is required to collect and export`)
 	}
 }
 

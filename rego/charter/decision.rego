@@ -79,33 +79,40 @@ denial := {
 	"mode": reasons.strictest(denying),
 }
 
-# A denial for which no rule found a reason is still a denial.
-all_reasons := listed if {
-	count(denying) > 0
-} else := array.concat(listed, [undetermined])
-
-listed := reasons.ordered(found)
+all_reasons := reasons.ordered(found)
 
 found := request.problems if {
 	not request.valid
+	count(request.problems) > 0
 } else := union({
 	forbidden.reasons,
 	standing.reasons,
 	validity.reasons,
 	conditions.reasons,
 	conditions.notes,
+	unexplained,
 })
 
-# Notes say that a waiver or override helped; they never deny.
-denying := [reason | some reason in listed; reasons.denies[reason.code]]
-
-first := denying[0] if {
-	count(denying) > 0
-} else := undetermined
-
-undetermined := {
+# What denies without being able to say why is a reason of its own, which no mode
+# lifts.
+unexplained contains {
 	"code": "undetermined",
 	"clause": "default",
 	"severity": "high",
 	"message": "no condition that could be named failed, yet not all of them hold",
+} if {
+	some [clear, why] in [
+		[request.valid, set()],
+		[forbidden.clear, forbidden.reasons],
+		[standing.clear, standing.reasons],
+		[validity.clear, validity.reasons],
+		[conditions.met, conditions.reasons],
+	]
+	clear == false
+	count(why) == 0
 }
+
+# Notes say that a waiver or override helped; they never deny.
+denying := [reason | some reason in all_reasons; reasons.denies[reason.code]]
+
+first := denying[0]

@@ -305,6 +305,7 @@ test_invalid_requests if {
 	problem({"metrik": "x", "retention": "1d"}) == [["unknown_field", "metrik"]]
 	problem({"role": ""}) == [["missing_field", "role"]]
 	problem({"node": ""}) == [["missing_field", "node"]]
+	problem({"node": "", "operation": "export"}) == [["missing_field", "node"]]
 	problem({"operation": "steal"}) == [["invalid_value", "operation"]]
 	problem({"purpose": 1}) == [["wrong_type", "purpose"]]
 	problem({"labels": {"a": 1}}) == [["wrong_type", "labels"]]

@@ -22,6 +22,7 @@ active contains ["waiver_applied", id, waiver] if {
 }
 
 active contains ["override_applied", id, grant] if {
+	is_object(data.charter_state.overrides)
 	some id, override in data.charter_state.overrides
 	selection.clause.protected == false
 	selection.id in override.clauses

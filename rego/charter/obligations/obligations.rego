@@ -9,6 +9,7 @@ import data.charter.conditions
 import data.charter.durations
 import data.charter.grants
 import data.charter.nodes
+import data.charter.request
 import data.charter.selection
 
 # METADATA
@@ -16,7 +17,7 @@ import data.charter.selection
 # description: The obligations of the selected clause; empty when none is selected.
 default document := {}
 
-document := object.union(base, object.union(retention, rates))
+document := object.union(base, object.union(retention, rates)) if request.valid
 
 # METADATA
 # title: The usual obligations

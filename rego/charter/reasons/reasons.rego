@@ -84,16 +84,14 @@ ordered(set) := [entry[4] |
 
 # METADATA
 # title: Strictest mode
-# description: The mode that counts for a denial with these reasons. A denial without any reason is enforced.
-strictest(denying) := "enforce" if {
-	count(denying) == 0
-} else := "enforce" if {
-	some reason in denying
-	mode(reason) == "enforce"
+# description: The mode that counts for a denial with these reasons, enforce unless every one of them is milder.
+strictest(denying) := "shadow" if {
+	count(denying) > 0
+	every reason in denying { mode(reason) == "shadow" }
 } else := "warn" if {
-	some reason in denying
-	mode(reason) == "warn"
-} else := "shadow"
+	count(denying) > 0
+	every reason in denying { mode(reason) in {"warn", "shadow"} }
+} else := "enforce"
 
 # METADATA
 # title: Mode of a reason

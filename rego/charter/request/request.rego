@@ -46,7 +46,7 @@ valid if {
 	asked.metric != ""
 	asked.role != ""
 	asked.operation in {"collect", "export", "read"}
-	[asked.operation, asked.node] != ["collect", ""]
+	node_given
 	is_object(asked.labels)
 	concat("", [value | some value in asked.labels]) >= ""
 	is_array(asked.claims)
@@ -59,6 +59,13 @@ valid if {
 # title: Active labels
 # description: The names of the labels sent with a value; an empty value means absent, as in Prometheus.
 labels := {name | some name, value in asked.labels; value != ""}
+
+# Standing gates collecting and exporting, so the node must be known.
+default node_given := false
+
+node_given if asked.operation == "read"
+
+node_given if asked.node != ""
 
 default labels_formed := false
 
@@ -100,9 +107,9 @@ problems contains problem("missing_field", field, sprintf("field %q is required"
 	object.get(input, field, "") == ""
 }
 
-problems contains problem("missing_field", "node", `field "node" is required to collect`) if {
-	object.get(input, "operation", "") == "collect"
-	object.get(input, "node", "") == ""
+problems contains problem("missing_field", "node", `field "node" is required to collect and export`) if {
+	object.get(input, "operation", "") in {"collect", "export"}
+	not node_given
 }
 
 problems contains problem("wrong_type", field, sprintf("field %q must be a string", [field])) if {

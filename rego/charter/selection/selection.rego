@@ -28,10 +28,13 @@ clause := data.charter.tables.clauses[id]
 
 # METADATA
 # title: Found
-# description: Some clause of the charter speaks for the metric.
+# description: Some clause of the charter speaks for the metric, with all that an allowance says.
 default found := false
 
-found if is_object(clause)
+found if {
+	is_object(clause.obligations)
+	is_string(clause.mode)
+}
 
 candidates := object.keys(exact) if {
 	exact := data.charter.tables.exact[input.metric].clauses
