@@ -1,0 +1,121 @@
+package layers
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const (
+	module = "github.com/westworld-charter/charter"
+	root   = "../.."
+)
+
+// table is the shape of this repository. It also places packages that are part
+// of the design and not written yet, so that the first import of each is judged.
+func table() Rules {
+	return Rules{
+		Layers: []Layer{
+			{"L6 commands", []string{"cmd"}},
+			{"L5 command line and process wiring", []string{"internal/cli", "internal/app"}},
+			{"L4 what faces outward", []string{"internal/httpapi/decision", "internal/httpapi/charter", "internal/metrics", "internal/mapek"}},
+			{"L3 what people decide with", []string{
+				"internal/review", "internal/governance", "internal/enforcement", "internal/activation", "internal/policytest",
+			}},
+			{"L2 what turns a charter into decisions", []string{
+				"internal/compile", "internal/engine", "internal/distribution", "internal/notify", "internal/witness",
+			}},
+			{"L1 documents and algebra", []string{
+				"internal/charter", "internal/space", "internal/bundle", "internal/signing", "internal/ledger", "internal/exposition", "rego",
+			}},
+			{"L0 vocabulary", []string{"internal/diag", "internal/decision", "internal/durable"}},
+		},
+		Homes: []Home{
+			{"github.com/labstack", []string{"internal/httpapi"}},
+			{"github.com/prometheus/client_golang", []string{"internal/metrics"}},
+			{"github.com/prometheus/common", []string{"internal/exposition"}},
+			{"github.com/prometheus/client_model", []string{"internal/exposition", "internal/metrics"}},
+			{"github.com/spf13", []string{"internal/cli"}},
+			{"gopkg.in/yaml.v3", []string{"internal/charter", "internal/app", "internal/policytest"}},
+			{"go.yaml.in", nil}, // one YAML library is enough
+			{"github.com/santhosh-tekuri/jsonschema", nil},
+			{"github.com/sigstore", []string{"internal/signing"}},
+			{"github.com/open-policy-agent/opa", []string{"internal/engine", "internal/compile", "internal/policytest", "rego"}},
+			// The OPA-compatible endpoints pass Rego values through unchanged.
+			{"github.com/open-policy-agent/opa/v1/ast", []string{
+				"internal/engine", "internal/compile", "internal/policytest", "rego", "internal/httpapi",
+			}},
+			{"github.com/rogpeppe/go-internal", nil},
+			{"pgregory.net/rapid", nil},
+		},
+		Links: []Link{
+			{"cmd/charter-server", []string{"internal/cli", "github.com/spf13/cobra"}, "a server has no command line of its own"},
+			{"cmd/charter-admin", []string{"internal/httpapi", "github.com/labstack/echo"}, "the holder of release keys never listens"},
+			{"cmd/charter-node", []string{"internal/compile", "internal/mapek", "internal/cli"}, "a node executes policy and never makes any"},
+			{"cmd/charter-dao", []string{"internal/cli", "internal/engine", "internal/compile"}, "the vote counter decides nothing else"},
+		},
+	}
+}
+
+func tree(t *testing.T) *Tree {
+	t.Helper()
+	gomod, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(string(gomod), "module "+module+"\n") {
+		t.Fatalf("%s/go.mod does not declare module %s", root, module)
+	}
+	tree, err := Load(module, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(tree.Packages) < 10 {
+		t.Fatalf("found only %d packages: the rules would hold for want of anything to judge", len(tree.Packages))
+	}
+	return tree
+}
+
+func complain(t *testing.T, findings []Finding) {
+	t.Helper()
+	for _, f := range findings {
+		t.Error(f)
+	}
+}
+
+func TestImportsPointDownward(t *testing.T) {
+	complain(t, table().Direction(tree(t)))
+}
+
+func TestThirdPartyModulesStayAtHome(t *testing.T) {
+	complain(t, table().Strangers(tree(t)))
+}
+
+func TestBinariesLinkOnlyWhatTheyMayKnow(t *testing.T) {
+	findings, err := table().Linked(tree(t), func(command string) ([]string, error) { return Deps(root, command) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	complain(t, findings)
+}
+
+func TestHygiene(t *testing.T) {
+	complain(t, Limits{File: 500, Function: 80, Main: 40}.Hygiene(tree(t)))
+}
+
+// A newcomer looks for a package in the map first.
+func TestMapNamesEveryPackage(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "internal", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := table()
+	for _, pkg := range tree(t).Packages {
+		unit, _ := rules.unit(pkg.Path)
+		name, internal := strings.CutPrefix(unit, "internal/")
+		if internal && !strings.Contains(string(text), "`"+name+"`") {
+			t.Errorf("internal/README.md does not mention `%s`: say there what is changed in it", name)
+		}
+	}
+}
