@@ -1,0 +1,101 @@
+# `make` lists the targets. Everything but `judges` needs Go alone.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+BUILD    := .build
+JUDGES   := .judges/bin
+LISTEN   ?= 127.0.0.1:8000
+CHARTER  ?= policies/development/charter.yaml
+CHARTERS := development staging production
+
+# Set to run the tests under the race detector, as CI does.
+RACE ?=
+# The least share of the statements in internal/ that the tests must reach, in percent.
+COVERAGE ?= 85
+# Seconds that `make fuzz` shares among all fuzzers.
+FUZZTIME ?= 600
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## serve the development charter on 127.0.0.1:8000 and print questions to try (LISTEN=, CHARTER=)
+	@mkdir -p $(BUILD)
+	@go build -o $(BUILD)/charter-server ./cmd/charter-server
+	@exec $(BUILD)/charter-server --charter $(CHARTER) --listen $(LISTEN) --data $(BUILD)/data --insecure-self-asserted
+
+.PHONY: build
+build: ## build all commands into .build/bin
+	@mkdir -p $(BUILD)/bin
+	go build -trimpath -o $(BUILD)/bin/ ./cmd/...
+
+.PHONY: test
+test: vet layers test-go test-rego ## everything that needs only Go: vet, layers, Go and Rego tests, coverage gates (RACE=1)
+
+.PHONY: vet
+vet:
+	go vet ./...
+
+# The rules about who imports whom read the whole tree, which the test cache
+# does not see: never from the cache.
+.PHONY: layers
+layers: ## check layers, homes of third-party modules, what binaries link, hygiene
+	go test -count=1 ./tests/layers/...
+
+# Coverage counts what any test of any package reaches in internal/, the
+# commands that black-box scripts start included.
+.PHONY: test-go
+test-go:
+	@for judge in opa; do \
+	  [ -x $(JUDGES)/$$judge ] || command -v $$judge >/dev/null || \
+	    echo "judge $$judge is missing: tests that compare with it are skipped ('make judges' installs it)"; \
+	done
+	@go -C tests/judges mod download github.com/prometheus/node_exporter || \
+	  echo "judge node_exporter (its fixtures) cannot be had: tests on a real exposition are skipped"
+	@mkdir -p $(BUILD)
+	go test $(if $(RACE),-race -covermode=atomic) -timeout 20m -coverpkg=./internal/... -coverprofile=$(BUILD)/go.cover ./...
+	@go run ./tests/gate -min $(COVERAGE) $(BUILD)/go.cover
+
+.PHONY: test-rego
+test-rego:
+	go run ./cmd/charter-admin test --coverage --threshold 100 rego
+	go run ./cmd/charter-admin test policies
+
+.PHONY: lint
+lint: judges ## gofumpt, vet, staticcheck, opa fmt and check, shellcheck
+	@out=$$($(JUDGES)/gofumpt -l .); [ -z "$$out" ] || { echo "gofumpt would change:"; echo "$$out"; exit 1; }
+	go vet ./...
+	$(JUDGES)/staticcheck ./...
+	$(JUDGES)/opa fmt --fail --list rego policies
+	$(JUDGES)/opa check --strict rego
+	@if command -v shellcheck >/dev/null; then shellcheck .ci/run tests/*.sh; \
+	elif [ -n "$${CHARTER_JUDGES_REQUIRED:-}" ]; then echo "judge shellcheck is missing"; exit 1; \
+	else echo "judge shellcheck is missing: shell scripts are not checked"; fi
+
+.PHONY: generate
+generate: ## regenerate what is committed: JSON Schema, bundles/
+	go test ./internal/charter -run '^TestSchemaIsPublished$$' -update
+	@mkdir -p $(BUILD)
+	go build -o $(BUILD)/charter-admin ./cmd/charter-admin
+	@for name in $(CHARTERS); do \
+	  $(BUILD)/charter-admin compile policies/$$name/charter.yaml -o bundles/$$name; \
+	done
+
+.PHONY: fuzz
+fuzz: ## run every fuzzer for a share of FUZZTIME seconds (600)
+	tests/fuzz.sh $(FUZZTIME)
+
+# go build is its own judge of what is stale.
+.PHONY: judges
+judges: ## build opa, staticcheck and gofumpt at the versions the tests pin, into .judges/bin
+	@mkdir -p $(JUDGES)
+	@go -C tests/judges build -o $(CURDIR)/$(JUDGES)/ tool
+	@go -C tests/judges mod download github.com/prometheus/node_exporter
+
+.PHONY: clean
+clean: ## remove what building and testing left behind
+	rm -rf $(BUILD) .judges charter-data
