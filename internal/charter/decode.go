@@ -194,13 +194,16 @@ func (d *decoder) entries(f *field, n *node, v reflect.Value) {
 		d.emptyList(f, n)
 		return
 	}
-	list := reflect.MakeSlice(v.Type(), len(n.items), len(n.items))
-	for i, child := range n.items {
+	// What is not an entry is reported once, here: the checks of meaning, which
+	// run even so, must not meet an entry that nobody wrote.
+	list, size := reflect.MakeSlice(v.Type(), len(n.items), len(n.items)), 0
+	for _, child := range n.items {
 		if d.kind(child, mappingNode, "a mapping") {
-			d.structure(f.elem, child, list.Index(i), false)
+			d.structure(f.elem, child, list.Index(size), false)
+			size++
 		}
 	}
-	v.Set(list)
+	v.Set(list.Slice(0, size))
 	if f.rule.key != "" && !f.rule.clause && len(n.items) > 1 {
 		d.uniqueKeys(f, n)
 	}
