@@ -7,7 +7,9 @@
 //
 // Bundles are compiled under [Capabilities]: no network, clock, randomness or
 // environment. What the charter means, state included, is decided in Rego
-// alone; the engine adds only an id and a suggestion. See docs/design/engine.md.
+// alone; the engine adds only an id and a suggestion. It keeps answers for
+// questions that no rule can tell apart; [Policy.Decide] never does. See
+// docs/design/engine.md and docs/design/cache.md.
 package engine
 
 import (
@@ -17,38 +19,101 @@ import (
 	"github.com/westworld-charter/charter/internal/decision"
 )
 
-// Engine holds the active policy. It is safe for concurrent use.
+// Engine holds the active policy and its cache. It is safe for concurrent use.
 type Engine struct {
-	active atomic.Pointer[Policy]
+	options  Options
+	active   atomic.Pointer[snapshot]
+	counters [stripes]counters
 }
 
-// New returns an engine without a policy: it denies everything as no_policy.
-func New() *Engine { return &Engine{} }
+// New returns an engine without a policy and with the default [Options]: it
+// denies everything as no_policy.
+func New() *Engine { return NewWith(Options{}) }
 
-// Swap makes p the active policy and returns the one before, nil at first.
-// Decisions under way finish on the policy they began with. A nil p unloads.
-func (e *Engine) Swap(p *Policy) (previous *Policy) { return e.active.Swap(p) }
+// NewWith returns an engine without a policy.
+func NewWith(o Options) *Engine {
+	if o.CacheSize == 0 {
+		o.CacheSize = defaultCacheSize
+	}
+	if o.VerifyEvery == 0 {
+		o.VerifyEvery = defaultVerifyEvery
+	}
+	return &Engine{options: o}
+}
+
+// Swap makes p the active policy, with an empty cache, and returns the one
+// before, nil at first. Decisions under way finish on the policy they began
+// with. A nil p unloads.
+func (e *Engine) Swap(p *Policy) (previous *Policy) {
+	var next *snapshot
+	if p != nil {
+		next = e.snapshot(p)
+	}
+	return e.active.Swap(next).policy()
+}
 
 // Current returns the active policy, nil when there is none.
-func (e *Engine) Current() *Policy { return e.active.Load() }
+func (e *Engine) Current() *Policy { return e.active.Load().policy() }
+
+func (s *snapshot) policy() *Policy {
+	if s == nil {
+		return nil
+	}
+	return s.Policy
+}
 
 // Decide answers with the active policy and adds a decision id and, for an
 // unknown metric, a suggestion. The time is not stamped here. See
 // [Policy.Decide] for the error; without a policy the answer is no_policy and
 // there is no error.
+//
+// Answers share memory with each other: slices in them, and what they point to,
+// must not be modified.
 func (e *Engine) Decide(ctx context.Context, in decision.Input) (decision.Decision, error) {
-	p := e.Current()
-	if p == nil {
-		d := decision.Unloaded()
-		d.DecisionID = newID()
-		return d, nil
+	s := e.active.Load()
+	if s == nil {
+		return signed(decision.Unloaded()), nil
 	}
-	d, err := p.Decide(ctx, in)
+	d, err := s.decide(ctx, &in)
+	s.suggest(&d, in.Metric)
+	return signed(d), err
+}
+
+func signed(d decision.Decision) decision.Decision {
 	d.DecisionID = newID()
-	if d.Outcome == decision.UnknownMetric {
-		if name := p.names.nearest(in.Metric); name != "" {
-			d.Suggestion = "did you mean " + name + "?"
-		}
+	return d
+}
+
+// suggest adds what a misspelt metric was meant to be.
+func (s *snapshot) suggest(d *decision.Decision, metric string) {
+	if d.Outcome != decision.UnknownMetric {
+		return
 	}
-	return d, err
+	if name := s.names.nearest(metric); name != "" {
+		d.Suggestion = "did you mean " + name + "?"
+	}
+}
+
+// Stats returns what was counted so far.
+func (e *Engine) Stats() Stats {
+	var all Stats
+	for i := range e.counters {
+		c := &e.counters[i]
+		all.Hits += c.hits.Load()
+		all.Misses += c.misses.Load()
+		all.Bypassed += c.bypassed.Load()
+		all.Repeated += c.repeated.Load()
+		all.Verified += c.verified.Load()
+		all.Mismatches += c.mismatches.Load()
+	}
+	s := e.active.Load()
+	if s == nil {
+		all.Off = "no policy is loaded"
+		return all
+	}
+	all.Off = s.off()
+	if s.answers != nil {
+		all.Entries = s.answers.EstimatedSize()
+	}
+	return all
 }

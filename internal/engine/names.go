@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"hash/maphash"
 	"slices"
 	"strings"
 
@@ -23,6 +24,8 @@ const (
 // alphabetical order, read forwards or backwards. Nil offers nothing.
 type names struct {
 	forwards, backwards []string
+
+	memo memo[string] // what the search found for names that come again
 }
 
 func newNames(c *charter.Charter) *names {
@@ -41,7 +44,7 @@ func newNames(c *charter.Charter) *names {
 	all = slices.Compact(all)
 	backwards := slices.Clone(all)
 	slices.SortFunc(backwards, compareBackwards)
-	return &names{forwards: all, backwards: backwards}
+	return &names{forwards: all, backwards: backwards, memo: memo[string]{seed: maphash.MakeSeed()}}
 }
 
 // nearest returns a known name near to metric, or "".
@@ -49,6 +52,15 @@ func (n *names) nearest(metric string) string {
 	if n == nil {
 		return ""
 	}
+	if name, ok := n.memo.get(metric); ok {
+		return name
+	}
+	name := n.search(metric)
+	n.memo.put(metric, name)
+	return name
+}
+
+func (n *names) search(metric string) string {
 	i, _ := slices.BinarySearch(n.forwards, metric)
 	j, _ := slices.BinarySearchFunc(n.backwards, metric, compareBackwards)
 	candidates := slices.Concat(around(n.forwards, i), around(n.backwards, j))

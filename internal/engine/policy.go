@@ -28,6 +28,11 @@ type Policy struct {
 	charter  *charter.Charter
 	revision string
 	names    *names
+	// vocabulary is what keys of the cache are made of, nil when uncached says
+	// why there are none; keys is the same under this state.
+	vocabulary *vocabulary
+	keys       *keyer
+	uncached   string
 }
 
 // Prepare loads a bundle under [Capabilities]. State is the document
@@ -58,7 +63,24 @@ func Prepare(ctx context.Context, b *bundle.Bundle, state map[string]any) (*Poli
 	if err := checkProgram(query); err != nil {
 		return nil, err
 	}
-	return &Policy{query: query, tables: tables, charter: c, revision: c.Revision(), names: newNames(c)}, nil
+	p := &Policy{query: query, tables: tables, charter: c, revision: c.Revision(), names: newNames(c)}
+	p.vocabulary, p.uncached = vocabularyOf(modules(b), query, tables)
+	p.keys, p.uncached = newKeyer(p.vocabulary, p.uncached, data[stateRoot])
+	return p, nil
+}
+
+// vocabularyOf returns nil and the reason when decisions of the bundle must not
+// be cached.
+func vocabularyOf(texts map[string][]byte, q *Query, tables any) (*vocabulary, string) {
+	globs, err := prove(texts, q.compiler.Modules)
+	if err != nil {
+		return nil, err.Error()
+	}
+	v, err := newVocabulary(tables, globs)
+	if err != nil {
+		return nil, err.Error()
+	}
+	return v, ""
 }
 
 // WithState returns a snapshot of the same bundle with another state document,
@@ -74,8 +96,14 @@ func (p *Policy) WithState(ctx context.Context, state map[string]any) (*Policy, 
 	}
 	next := *p
 	next.query = query
+	if p.vocabulary != nil {
+		next.keys, next.uncached = newKeyer(p.vocabulary, "", data[stateRoot])
+	}
 	return &next, nil
 }
+
+// Uncached says why no decision of this policy is cached, "" when they can be.
+func (p *Policy) Uncached() string { return p.uncached }
 
 // WithoutIndexing returns the same policy evaluated without OPA's rule index:
 // far slower, and by definition the same answers. It is an oracle for tests.
@@ -143,6 +171,12 @@ func (p *Policy) Eval(ctx context.Context, input ast.Value) (ast.Value, error) {
 	return term.Value, nil
 }
 
+// bundled are the limits of a charter in a bundle. They are wider than those for
+// files: a bundle has its own limits and the compiler wrote the charter in it.
+func bundled() charter.Limits {
+	return charter.Limits{DocumentBytes: 64 << 20, TotalBytes: 64 << 20, Nodes: 8_000_000}
+}
+
 // embedded parses the charter that the bundle carries and checks that the
 // manifest speaks of the same one.
 func embedded(b *bundle.Bundle) (*charter.Charter, error) {
@@ -150,7 +184,7 @@ func embedded(b *bundle.Bundle) (*charter.Charter, error) {
 	if !ok {
 		return nil, failure(CodeMissingFile, "the bundle has no %s", bundle.CharterFile)
 	}
-	c, findings := charter.Parse(bundle.CharterFile, text)
+	c, findings := charter.Loader{Limits: bundled()}.Parse(bundle.CharterFile, text)
 	if c == nil || findings.HasErrors() {
 		return nil, blame(CodeBadCharter, findings)
 	}

@@ -1,0 +1,88 @@
+package engine
+
+import "time"
+
+// instant reads a time of a question, RFC 3339 with an upper-case T and Z, or a
+// bare date, in nanoseconds since 1970. It accepts less than the rules do and
+// never anything else: years 1970 to 2261, up to nine digits of a second. It
+// does not allocate, as time.Parse does for offsets.
+func instant(s string) (ns int64, ok bool) {
+	if len(s) == len(time.DateOnly) {
+		day, ok := date(s)
+		return day.UnixNano(), ok
+	}
+	if len(s) < len("2006-01-02T15:04:05Z") || s[10] != 'T' || s[13] != ':' || s[16] != ':' {
+		return 0, false
+	}
+	day, ok := date(s[:10])
+	hour, minute, second := digits(s[11:13]), digits(s[14:16]), digits(s[17:19])
+	if !ok || hour < 0 || minute < 0 || second < 0 || hour > 23 || minute > 59 || second > 59 {
+		return 0, false
+	}
+	fraction, zone, ok := fractionOf(s[19:])
+	if !ok {
+		return 0, false
+	}
+	offset, ok := offsetOf(zone)
+	seconds := int64(hour)*3600 + int64(minute)*60 + int64(second) - offset
+	return day.UnixNano() + seconds*int64(time.Second) + fraction, ok
+}
+
+func date(s string) (time.Time, bool) {
+	year, month, day := digits(s[:4]), digits(s[5:7]), digits(s[8:10])
+	if s[4] != '-' || s[7] != '-' || year < 1970 || year > 2261 || month < 1 || month > 12 || day < 1 {
+		return time.Time{}, false
+	}
+	t := time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC)
+	return t, t.Day() == day // the 30th of February would be in March
+}
+
+// digits is the number that s is written as, -1 when it is not digits alone.
+func digits(s string) int {
+	n := 0
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return -1
+		}
+		n = 10*n + int(s[i]-'0')
+	}
+	return n
+}
+
+// fractionOf splits ".5Z" into nanoseconds and the zone.
+func fractionOf(s string) (ns int64, zone string, ok bool) {
+	if s[0] != '.' {
+		return 0, s, true
+	}
+	end := 1
+	for end < len(s) && s[end] >= '0' && s[end] <= '9' {
+		end++
+	}
+	if end == 1 || end > 10 || end == len(s) {
+		return 0, "", false
+	}
+	ns = int64(digits(s[1:end]))
+	for range 10 - end {
+		ns *= 10
+	}
+	return ns, s[end:], true
+}
+
+// offsetOf reads Z or +hh:mm in seconds.
+func offsetOf(s string) (seconds int64, ok bool) {
+	if s == "Z" {
+		return 0, true
+	}
+	if len(s) != len("+00:00") || s[3] != ':' || s[0] != '+' && s[0] != '-' {
+		return 0, false
+	}
+	hours, minutes := digits(s[1:3]), digits(s[4:6])
+	if hours < 0 || minutes < 0 || hours > 23 || minutes > 59 {
+		return 0, false
+	}
+	seconds = int64(hours)*3600 + int64(minutes)*60
+	if s[0] == '-' {
+		seconds = -seconds
+	}
+	return seconds, true
+}
