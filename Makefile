@@ -7,6 +7,7 @@ SHELL := bash
 
 BUILD    := .build
 JUDGES   := .judges/bin
+export PATH := $(CURDIR)/$(JUDGES):$(PATH)
 LISTEN   ?= 127.0.0.1:8000
 CHARTER  ?= policies/development/charter.yaml
 CHARTERS := development staging production
@@ -20,7 +21,7 @@ FUZZTIME ?= 600
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## serve the development charter on 127.0.0.1:8000 and print questions to try (LISTEN=, CHARTER=)
@@ -47,18 +48,21 @@ layers: ## check layers, homes of third-party modules, what binaries link, hygie
 	go test -count=1 ./tests/layers/...
 
 # Coverage counts what any test of any package reaches in internal/, the
-# commands that black-box scripts start included.
+# programs that black-box tests start included. The race detector watches the
+# packages, where the goroutines are: the tests below tests/ ask one question
+# after another, thousands of them, and would take many times as long under it.
 .PHONY: test-go
 test-go:
-	@for judge in opa; do \
-	  [ -x $(JUDGES)/$$judge ] || command -v $$judge >/dev/null || \
-	    echo "judge $$judge is missing: tests that compare with it are skipped ('make judges' installs it)"; \
+	@for judge in 'opa (make judges)' 'promtool (package prometheus)'; do \
+	  command -v "$${judge%% *}" >/dev/null || echo "judge $$judge is missing: tests that compare with it are skipped"; \
 	done
 	@go -C tests/judges mod download github.com/prometheus/node_exporter || \
 	  echo "judge node_exporter (its fixtures) cannot be had: tests on a real exposition are skipped"
 	@mkdir -p $(BUILD)
-	go test $(if $(RACE),-race -covermode=atomic) -timeout 20m -coverpkg=./internal/... -coverprofile=$(BUILD)/go.cover ./...
-	@go run ./tests/gate -min $(COVERAGE) $(BUILD)/go.cover
+	go test $(if $(RACE),-race) -timeout 20m -coverpkg=./internal/... -coverprofile=$(BUILD)/packages.cover \
+	  $$(go list ./... | grep -v /tests/)
+	go test -timeout 20m -coverpkg=./internal/... -coverprofile=$(BUILD)/tests.cover ./tests/...
+	@go run ./tests/gate -min $(COVERAGE) $(BUILD)/packages.cover $(BUILD)/tests.cover
 
 .PHONY: test-rego
 test-rego:
@@ -84,6 +88,15 @@ generate: ## regenerate what is committed: JSON Schema, bundles/
 	@for name in $(CHARTERS); do \
 	  $(BUILD)/charter-admin compile policies/$$name/charter.yaml -o bundles/$$name; \
 	done
+
+.PHONY: bench
+bench: ## measure Charter beside rivals and print ratios, minutes (tests/bench, a module of its own)
+	go -C tests/bench run .
+
+.PHONY: bench-short
+bench-short: ## the same with fewer sizes and rounds, at most 45 s once it is built
+	@go -C tests/bench build -o /dev/null .
+	go -C tests/bench run . -short
 
 .PHONY: fuzz
 fuzz: ## run every fuzzer for a share of FUZZTIME seconds (600)

@@ -47,6 +47,25 @@ func TestGate(t *testing.T) {
 	}
 }
 
+// Statements that one of two runs reached are reached.
+func TestGateMergesProfiles(t *testing.T) {
+	dir := t.TempDir()
+	var names []string
+	for name, text := range map[string]string{
+		"race.out":  "mode: atomic\nm/a/x.go:1.1,2.2 3 9\nm/b/y.go:1.1,2.2 1 0\n",
+		"plain.out": "mode: set\nm/a/x.go:1.1,2.2 3 0\nm/b/y.go:1.1,2.2 1 1\n",
+	} {
+		names = append(names, filepath.Join(dir, name))
+		if err := os.WriteFile(names[len(names)-1], []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out strings.Builder
+	if exit := run(append([]string{"-min", "100"}, names...), &out, &out); exit != 0 {
+		t.Errorf("exit %d:\n%s", exit, out.String())
+	}
+}
+
 func TestGateUsage(t *testing.T) {
 	for _, tc := range []struct {
 		args []string

@@ -25,10 +25,13 @@ type block struct {
 	covered    bool
 }
 
-// readProfile reads a cover profile (go doc cmd/cover) into counts by package
-// path. A profile without statements is an error: it would pass any minimum.
-func readProfile(r io.Reader) (map[string]coverage, error) {
-	blocks := make(map[string]block)
+// profile holds the blocks of all profiles that were read, by their place.
+type profile map[string]block
+
+// read adds a cover profile (go doc cmd/cover). One without statements is an
+// error: it would pass any minimum.
+func (p profile) read(r io.Reader) error {
+	found := false
 	lines := bufio.NewScanner(r)
 	for number := 1; lines.Scan(); number++ {
 		if strings.HasPrefix(lines.Text(), "mode: ") {
@@ -36,19 +39,25 @@ func readProfile(r io.Reader) (map[string]coverage, error) {
 		}
 		place, b, err := parseBlock(lines.Text())
 		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", number, err)
+			return fmt.Errorf("line %d: %w", number, err)
 		}
-		b.covered = b.covered || blocks[place].covered
-		blocks[place] = b
+		b.covered = b.covered || p[place].covered
+		p[place] = b
+		found = true
 	}
 	if err := lines.Err(); err != nil {
-		return nil, err
+		return err
 	}
-	if len(blocks) == 0 {
-		return nil, errors.New("no statements")
+	if !found {
+		return errors.New("no statements")
 	}
+	return nil
+}
+
+// packages counts by package path.
+func (p profile) packages() map[string]coverage {
 	packages := make(map[string]coverage)
-	for place, b := range blocks {
+	for place, b := range p {
 		pkg := path.Dir(place[:strings.LastIndexByte(place, ':')])
 		c := packages[pkg]
 		c.statements += b.statements
@@ -57,7 +66,7 @@ func readProfile(r io.Reader) (map[string]coverage, error) {
 		}
 		packages[pkg] = c
 	}
-	return packages, nil
+	return packages
 }
 
 // parseBlock reads "import/path/file.go:12.2,14.16 STATEMENTS COUNT".
