@@ -113,6 +113,19 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"--charter", "a", "--insecure-self-asserted", "--listen", "0.0.0.0:8000"}, nil, "must be loopback"},
 		{[]string{"--charter", "a", "--insecure-self-asserted", "--listen", "192.0.2.7:8000"}, nil, "must be loopback"},
 		{[]string{"--charter", "a", "--insecure-self-asserted", "--listen", "[::]:8000"}, nil, "must be loopback"},
+		{[]string{"--charter", "a", "--listen", "0.0.0.0:8000"}, nil, "needs --tls-cert and --tls-key"},
+		{[]string{"--charter", "a", "--listen", "0.0.0.0:8000", "--token-file", "t"}, nil, "needs --tls-cert and --tls-key"},
+		{[]string{"--charter", "a", "--listen", "0.0.0.0:8000", "--tls-cert", "c", "--tls-key", "k"}, nil, "needs callers that can prove"},
+		{[]string{"--charter", "a", "--listen", "0.0.0.0:8000", "--insecure-plain-http"}, nil, "needs callers that can prove"},
+		{[]string{"--charter", "a", "--diagnostics", "0.0.0.0:8001"}, nil, "--diagnostics 0.0.0.0:8001 is not loopback"},
+		{[]string{"--charter", "a", "--diagnostics", "8001"}, nil, "not HOST:PORT"},
+		{[]string{"--charter", "a", "--tls-cert", "c"}, nil, "need each other"},
+		{[]string{"--charter", "a", "--tls-client-ca", "c"}, nil, "needs --tls-cert"},
+		{[]string{"--charter", "a", "--token-file", "t", "--insecure-self-asserted"}, nil, "would mean nothing"},
+		{[]string{"--charter", "a", "--watch", "-1s"}, nil, "--watch: "},
+		{[]string{"--charter", "a", "--rate-limit", "-1"}, nil, "--rate-limit: "},
+		{[]string{"--charter", "a", "--public-url", "charter.example.org"}, nil, "not a URL"},
+		{[]string{"--charter", "a", "--public-url", "https://charter.example.org/"}, nil, "without a final slash"},
 		{[]string{"--charter", "a"}, map[string]string{"CHARTER_INSECURE_SELF_ASSERTED": "1"}, "CHARTER_INSECURE_SELF_ASSERTED: "},
 		{[]string{"--charter", "a"}, map[string]string{"CHARTER_TIMEOUT_IDLE": "x"}, "CHARTER_TIMEOUT_IDLE: "},
 	} {
@@ -123,6 +136,37 @@ func TestUsageErrors(t *testing.T) {
 	}
 	if err := (Options{Charter: "a", Listen: "127.0.0.1:1", LogLevel: "info", LogFormat: "json"}).validate(); err == nil {
 		t.Error("no data directory: accepted")
+	}
+}
+
+func TestListenersBeyondLoopback(t *testing.T) {
+	for _, args := range [][]string{
+		{"--tls-cert", "c", "--tls-key", "k", "--tls-client-ca", "a"},
+		{"--tls-cert", "c", "--tls-key", "k", "--token-file", "t", "--diagnostics", "0.0.0.0:8001"},
+		{"--insecure-plain-http", "--token-file", "t"},
+	} {
+		if _, err := (sources{}).configure(append(args, "--charter", "a", "--listen", "0.0.0.0:8000")...); err != nil {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+	if o, err := (sources{}).configure("--charter", "a", "--watch=0"); err != nil || o.Watch != 0 {
+		t.Errorf("no watching: %v %v", o.Watch, err)
+	}
+}
+
+// What /v1/config tells is what a user would write to get the same server.
+func TestSettingsReadBack(t *testing.T) {
+	for _, s := range settings() {
+		var o Options
+		if err := s.set(&o, s.get(Defaults())); err != nil {
+			if s.get(Defaults()) != "" {
+				t.Errorf("%s: %v", s.key, err)
+			}
+			continue
+		}
+		if got, want := s.get(o), s.get(Defaults()); got != want {
+			t.Errorf("%s: %q, want %q", s.key, got, want)
+		}
 	}
 }
 

@@ -25,7 +25,7 @@ Flags win over environment variables, these over the configuration file, the fil
 
 Examples:
   charter-server --charter policies/development/charter.yaml --insecure-self-asserted
-  charter-server --bundle bundle.tar.gz --listen 0.0.0.0:8000 --log-format json
+  charter-server --bundle bundle.tar.gz --listen 0.0.0.0:8000 --tls-cert server.pem --tls-key server.key --tls-client-ca nodes.pem
   CHARTER_LOG_LEVEL=debug charter-server --config docs/server.yaml
 
 Exit codes: 0 ok, 1 internal error, 2 usage, 3 invalid charter or policy.

@@ -2,11 +2,15 @@
 // configuration, loads a charter or bundle, and serves decisions until told to
 // stop.
 //
-// Start with [Main], which is all of the program but signals; [New] and
-// [Server.Run] are the same without a command line. Guaranteed are: a charter
-// with errors is never served; self-asserted identity never leaves loopback;
-// requests under way are answered before the process ends; standard output
-// carries only what was asked for, logs go to standard error.
+// Start with [Main], which is all of the program but the signals that stop it;
+// [New] and [Server.Run] are the same without a command line. Guaranteed are: a
+// charter with errors and a bundle that is not what its charter compiles to are
+// never served; files that change are loaded anew without a wrong or dropped
+// answer, and what does not load changes nothing but the health of the server;
+// self-asserted identity never leaves loopback, and beyond it only callers that
+// prove who they are get answers; requests under way are answered before the
+// process ends; standard output carries only what was asked for, logs go to
+// standard error.
 package app
 
 import (
@@ -15,6 +19,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/westworld-charter/charter/internal/diag"
@@ -40,6 +46,10 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer, getenv f
 	if usage, ok := errors.AsType[*usageError](err); ok {
 		explain(stderr, usage.findings, os.ReadFile, color, err)
 		_, _ = fmt.Fprintf(stderr, "Run '%s --help' for the flags.\n", program)
+		return exitUsage
+	}
+	if access, ok := errors.AsType[*accessError](err); ok {
+		explain(stderr, access.findings, os.ReadFile, color, err)
 		return exitUsage
 	}
 	if policy, ok := errors.AsType[*PolicyError](err); ok {
@@ -70,11 +80,37 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, getenv fu
 	}
 	if inv.options.InsecureSelfAsserted {
 		x := explorer{engine: s.engine, now: time.Now()}
-		if err := writeExamples(stdout, "http://"+addr.String(), x.examples(ctx)); err != nil {
+		if err := writeExamples(stdout, s.url(addr), x.examples(ctx)); err != nil {
 			s.log.Debug("examples not printed", "error", err)
 		}
 	}
+	defer s.onHangup(ctx)()
 	return s.Run(ctx)
+}
+
+// onHangup reloads when the process gets SIGHUP, until ctx ends or the returned
+// function is called.
+func (s *Server) onHangup(ctx context.Context) (stop func()) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hangup:
+				_, _ = s.Reload(ctx, "SIGHUP") // logged, and told by /health
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(hangup)
+		cancel()
+		<-done
+	}
 }
 
 // explain prints findings with their source lines, and the error. Nothing can

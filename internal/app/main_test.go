@@ -24,8 +24,21 @@ import (
 type process struct {
 	url    string
 	stdout *bytes.Buffer
-	lines  []map[string]any // of the log, up to "listening"
+	lines  []map[string]any    // of the log, up to "listening"
+	log    chan map[string]any // what was logged since
 	stop   func() (code int, rest string)
+}
+
+// await returns the next log entry with the message.
+func (p *process) await(t *testing.T, msg string) map[string]any {
+	t.Helper()
+	for entry := range p.log {
+		if entry["msg"] == msg {
+			return entry
+		}
+	}
+	t.Fatalf("ended without logging %q", msg)
+	return nil
 }
 
 // launch runs Main until the test ends and waits until it listens.
@@ -33,7 +46,7 @@ func launch(t *testing.T, args ...string) *process {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	logged, stderr := io.Pipe()
-	p := &process{stdout: &bytes.Buffer{}}
+	p := &process{stdout: &bytes.Buffer{}, log: make(chan map[string]any, 10_000)}
 	code := make(chan int, 1)
 	go func() {
 		args := append([]string{"--listen", "127.0.0.1:0"}, args...)
@@ -59,7 +72,11 @@ func launch(t *testing.T, args ...string) *process {
 		var b strings.Builder
 		for lines.Scan() {
 			b.WriteString(lines.Text() + "\n")
+			entry := map[string]any{}
+			_ = json.Unmarshal(lines.Bytes(), &entry)
+			p.log <- entry
 		}
+		close(p.log)
 		rest <- b.String()
 	}()
 	p.stop = func() (int, string) {
@@ -317,7 +334,7 @@ func TestExitCodes(t *testing.T) {
 		{"no such charter", []string{"--charter", filepath.Join(dir, "none.yaml")}, exitPolicy, "none.yaml"},
 		{"no such bundle", []string{"--bundle", filepath.Join(dir, "none.tar.gz")}, exitPolicy, "none.tar.gz"},
 		{"not a bundle", []string{"--bundle", example1}, exitPolicy, "bad_archive"},
-		{"tampered bundle", []string{"--bundle", tampered(t)}, exitPolicy, "charter/decision.rego:3:13"},
+		{"tampered bundle", []string{"--bundle", tampered(t)}, exitPolicy, "bundle_not_reproducible"},
 		{"no such state", []string{"--charter", example1, "--state", filepath.Join(dir, "none.json")}, exitPolicy, "none.json"},
 		{"state is a list", []string{"--charter", example1, "--state", file("list.json", "[]")}, exitPolicy, "list.json"},
 		{"state is null", []string{"--charter", example1, "--state", file("null.json", "null")}, exitPolicy, "null"},

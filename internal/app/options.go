@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -14,11 +15,21 @@ import (
 
 // Options say what a [Server] serves and how. Start from [Defaults].
 type Options struct {
-	Charter string // path of a charter; either this or Bundle
-	Bundle  string // path of a bundle: a directory or a .tar.gz
-	State   string // path of the state document (JSON), data.charter_state; "" is none
-	Listen  string // HOST:PORT; port 0 takes a free one
-	Data    string // directory for what must survive a restart, made when something must
+	Charter string        // path of a charter; either this or Bundle
+	Bundle  string        // path of a bundle: a directory or a .tar.gz
+	State   string        // path of the state document (JSON), data.charter_state; "" is none
+	Listen  string        // HOST:PORT; port 0 takes a free one
+	Data    string        // directory for what must survive a restart, made when something must
+	Watch   time.Duration // between two looks at all files that were loaded; 0 never looks
+	// Diagnostics is HOST:PORT of a second listener for metrics, profiles and
+	// status; "" is none.
+	Diagnostics string
+	TLS         TLSOptions
+	TokenFile   string // bearer tokens that are accepted; "" accepts none
+	Rate        int    // requests a second of one identity; 0 is no limit
+	Cache       int    // decisions that are kept; 0 keeps none
+	// InsecurePlainHTTP allows listeners beyond loopback without TLS.
+	InsecurePlainHTTP bool
 	// InsecureSelfAsserted believes whatever role, node and claims callers name.
 	// It is refused unless Listen is loopback.
 	InsecureSelfAsserted bool
@@ -26,7 +37,19 @@ type Options struct {
 	LogFormat            string // json, text, or auto: text on a terminal
 	MaxBody              int64  // bytes of any request body
 	MaxCheckBody         int64  // bytes of one question
+	MaxBatchBody         int64  // bytes of a batch of questions
+	PublicURL            string // where callers reach the server; "" is the address they used
 	Timeouts             Timeouts
+}
+
+// TLSOptions are the files of TLS and what client certificates may say. Lists
+// are separated by commas.
+type TLSOptions struct {
+	Cert, Key    string // PEM; both or neither
+	ClientCA     string // PEM; "" asks for no client certificate
+	ClientRoles  string // roles that a certificate without roles of its own may name
+	ClientClaims string // claims that a certificate may name beside mtls
+	AssertRoles  string // roles whose certificates may ask for any node
 }
 
 // Timeouts bound what a client can make the server wait for.
@@ -36,6 +59,8 @@ type Timeouts struct {
 	Write      time.Duration // until the answer is sent, from the end of the header on
 	Idle       time.Duration // between requests of one connection
 	Decide     time.Duration // one decision
+	Batch      time.Duration // all decisions of one batch together
+	Stream     time.Duration // between two lines of a stream of questions
 	Shutdown   time.Duration // requests under way, once the server was told to stop
 }
 
@@ -44,16 +69,23 @@ func Defaults() Options {
 	return Options{
 		Listen:       "127.0.0.1:8000",
 		Data:         "./charter-data",
+		Watch:        2 * time.Second,
+		Rate:         10_000,
+		Cache:        1 << 16,
+		TLS:          TLSOptions{ClientRoles: "node_operator"},
 		LogLevel:     "info",
 		LogFormat:    "auto",
 		MaxBody:      decisionapi.DefaultMaxBody,
 		MaxCheckBody: decisionapi.DefaultMaxCheckBody,
+		MaxBatchBody: decisionapi.DefaultMaxBatchBody,
 		Timeouts: Timeouts{
 			ReadHeader: 5 * time.Second,
 			Read:       10 * time.Second,
 			Write:      30 * time.Second,
 			Idle:       2 * time.Minute,
 			Decide:     5 * time.Second,
+			Batch:      20 * time.Second,
+			Stream:     30 * time.Second,
 			Shutdown:   10 * time.Second,
 		},
 	}
@@ -74,12 +106,10 @@ func (o Options) validate() error {
 	case strings.Contains(o.Bundle, "://"):
 		fault("--bundle %s: only a directory or a .tar.gz file can be served", o.Bundle)
 	}
-	host, _, err := net.SplitHostPort(o.Listen)
-	switch {
-	case err != nil:
-		fault("--listen %q is not HOST:PORT", o.Listen)
-	case o.InsecureSelfAsserted && !loopback(host):
-		fault("--insecure-self-asserted believes every caller, so --listen must be loopback, such as 127.0.0.1:8000; %s is not", o.Listen)
+	o.validateAccess(fault)
+	o.validateListener(fault, "--listen", o.Listen)
+	if o.Diagnostics != "" {
+		o.validateListener(fault, "--diagnostics", o.Diagnostics)
 	}
 	if o.Data == "" {
 		fault("--data must name a directory")
@@ -90,10 +120,44 @@ func (o Options) validate() error {
 	if !slices.Contains(logFormats(), o.LogFormat) {
 		fault("--log-format %q is not one of %s", o.LogFormat, strings.Join(logFormats(), ", "))
 	}
-	if o.MaxCheckBody > o.MaxBody {
-		fault("--max-check-body must not exceed --max-body")
+	if o.MaxCheckBody > o.MaxBody || o.MaxCheckBody > o.MaxBatchBody {
+		fault("--max-check-body must not exceed --max-body and --max-batch-body")
+	}
+	if u, err := url.Parse(o.PublicURL); o.PublicURL != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || strings.HasSuffix(o.PublicURL, "/")) {
+		fault("--public-url %q is not a URL such as https://charter.example.org, without a final slash", o.PublicURL)
 	}
 	return errors.Join(faults...)
+}
+
+// authenticates reports whether anybody can prove an identity.
+func (o Options) authenticates() bool { return o.TokenFile != "" || o.TLS.ClientCA != "" }
+
+func (o Options) validateAccess(fault func(string, ...any)) {
+	if (o.TLS.Cert == "") != (o.TLS.Key == "") {
+		fault("--tls-cert and --tls-key need each other")
+	}
+	if o.TLS.ClientCA != "" && o.TLS.Cert == "" {
+		fault("--tls-client-ca needs --tls-cert and --tls-key")
+	}
+	if o.InsecureSelfAsserted && o.authenticates() {
+		fault("--insecure-self-asserted believes every caller, so --token-file and --tls-client-ca would mean nothing beside it")
+	}
+}
+
+// validateListener keeps what is not protected on this machine.
+func (o Options) validateListener(fault func(string, ...any), flag, address string) {
+	host, _, err := net.SplitHostPort(address)
+	switch {
+	case err != nil:
+		fault("%s %q is not HOST:PORT", flag, address)
+	case loopback(host):
+	case o.InsecureSelfAsserted:
+		fault("--insecure-self-asserted believes every caller, so %s must be loopback, such as 127.0.0.1:8000; %s is not", flag, address)
+	case o.TLS.Cert == "" && !o.InsecurePlainHTTP:
+		fault("%s %s is not loopback, so it needs --tls-cert and --tls-key; --insecure-plain-http does without, where a network or proxy protects it", flag, address)
+	case !o.authenticates():
+		fault("%s %s is not loopback, so it needs callers that can prove who they are: --token-file or --tls-client-ca", flag, address)
+	}
 }
 
 // loopback reports whether a host as written names this machine alone.

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,13 +23,25 @@ const maxHeaderBytes = 32 << 10
 // Server is one process that answers decisions: made by [New], bound by
 // [Server.Listen], running in [Server.Run].
 type Server struct {
-	options  Options
-	log      *slog.Logger
-	engine   *engine.Engine
-	metrics  *metrics.Metrics
-	handler  http.Handler
-	listener net.Listener // nil before Listen; owned by Run
-	draining atomic.Bool  // set once, when Run begins to stop
+	options     Options
+	log         *slog.Logger
+	started     time.Time
+	engine      *engine.Engine
+	metrics     *metrics.Metrics
+	handler     http.Handler
+	diagnostics http.Handler // nil without a diagnostics listener
+
+	listener     net.Listener // nil before Listen; owned by Run
+	diagListener net.Listener // nil before Listen, and without such a listener
+	draining     atomic.Bool  // set once, when Run begins to stop
+
+	credentials atomic.Pointer[credentials] // nil without TLS
+	tokens      atomic.Pointer[tokens]      // nil without a token file
+	faults      faults
+
+	reloading sync.Mutex // held while anything is loaded
+	parts     []*part    // fixed; what is in them is guarded by reloading
+	active    stamps     // what the active policy was made from; guarded by reloading
 }
 
 // New loads the policy and wires the parts, without listening yet. A policy that
@@ -36,40 +50,80 @@ func New(ctx context.Context, o Options, log *slog.Logger) (*Server, error) {
 	if err := o.validate(); err != nil {
 		return nil, &usageError{err: err}
 	}
-	s := &Server{options: o, log: log, engine: engine.New(), metrics: metrics.New(build())}
-	if err := s.load(ctx); err != nil {
-		return nil, err
+	s := &Server{options: o, log: log, started: time.Now(), metrics: metrics.New(build())}
+	s.engine = engine.NewWith(engine.Options{CacheSize: cacheSize(o.Cache), OnMismatch: s.cacheFailed})
+	s.metrics.Cache(s.engine.Stats)
+	if o.TLS.Cert != "" {
+		s.parts = append(s.parts, &part{name: partTLS, load: s.loadTLS})
 	}
-	handler, err := decisionapi.New(decisionapi.Options{
-		Decider: s.engine, Reporter: s, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: log,
-		InsecureSelfAsserted: o.InsecureSelfAsserted, DecideTimeout: o.Timeouts.Decide,
-		MaxBody: o.MaxBody, MaxCheckBody: o.MaxCheckBody,
-	})
-	if err != nil {
-		return nil, err
+	if o.TokenFile != "" {
+		s.parts = append(s.parts, &part{name: partTokens, load: s.loadTokens})
 	}
-	s.handler = handler
-	return s, nil
+	s.parts = append(s.parts, &part{name: partPolicy, load: s.loadPolicy})
+	for _, p := range s.parts {
+		p.seen = stamps{}
+		if err := p.load(ctx, p.seen); err != nil {
+			return nil, err
+		}
+	}
+	return s, s.wire()
 }
 
-// load makes the policy that the options name the active one. After a failure
-// the active one stays.
-func (s *Server) load(ctx context.Context) error {
-	start := time.Now()
-	p, warnings, err := loadPolicy(ctx, s.options)
-	if err != nil {
-		s.metrics.LoadFailed(time.Since(start))
-		return err
+// cacheSize is the engine's form of a size, where 0 asks for the default.
+func cacheSize(answers int) int {
+	if answers == 0 {
+		return -1
 	}
-	s.engine.Swap(p)
-	meta := p.Charter().Metadata
-	s.metrics.Activated(metrics.Policy{Charter: meta.Name, Release: meta.Version, Revision: p.Revision()}, time.Now(), time.Since(start))
-	logFindings(s.log, warnings)
-	if p.Charter().Enforcement.State == "required" && s.options.State == "" {
-		s.log.Warn("the charter requires a state document and none was given: collect and export are denied", "hint", "--state FILE")
+	return answers
+}
+
+// cacheFailed raises the alarm about a cached answer that was wrong: a defect of
+// this program. The engine does without its cache by then. Labels stay out of
+// the log.
+func (s *Server) cacheFailed(m engine.Mismatch) {
+	s.faults.set(partCache, codeCacheMismatch, "a cached decision was not the evaluated one; decisions are evaluated without a cache, please report it", time.Now())
+	s.log.Error("a cached decision was not the evaluated one; the cache is off",
+		"metric", m.Input.Metric, "node", m.Input.Node, "role", m.Input.Role, "operation", m.Input.Operation, "time", m.Input.Time,
+		"cached", m.Cached.Outcome, "evaluated", m.Evaluated.Outcome, "revision", m.Evaluated.Revision)
+}
+
+// wire makes the handlers.
+func (s *Server) wire() error {
+	o := decisionapi.Options{
+		Decider: s.engine, Reporter: s, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,
+		InsecureSelfAsserted: s.options.InsecureSelfAsserted, Access: s.access(), DecideTimeout: s.options.Timeouts.Decide,
+		MaxBody: s.options.MaxBody, MaxCheckBody: s.options.MaxCheckBody, MaxBatchBody: s.options.MaxBatchBody,
+		BatchTimeout: s.options.Timeouts.Batch, StreamIdle: s.options.Timeouts.Stream,
+		Policy: s.policy, PublicURL: s.options.PublicURL, Build: provenance(),
 	}
-	s.log.Info("policy active", "charter", meta.Name, "revision", p.Revision(), "seconds", time.Since(start).Seconds())
-	return nil
+	if s.options.Diagnostics != "" {
+		own := o
+		// Without tokens there is nothing a scraper on this machine could show.
+		own.InsecureSelfAsserted = s.options.TokenFile == "" && loopbackAddress(s.options.Diagnostics)
+		handler, err := decisionapi.NewDiagnostics(own, s.diagnosticRoutes())
+		if err != nil {
+			return err
+		}
+		s.diagnostics, o.Metrics = handler, nil
+	}
+	handler, err := decisionapi.New(o)
+	s.handler = handler
+	return err
+}
+
+// policy is the active policy for lists.
+func (s *Server) policy() decisionapi.Policy {
+	if p := s.engine.Current(); p != nil {
+		return p
+	}
+	return nil // not a nil pointer in an interface
+}
+
+// provenance is what answers tell about the program on request.
+func provenance() decisionapi.Build {
+	b := build()
+	host, _ := os.Hostname() // "" when the machine has none
+	return decisionapi.Build{Version: b.Version, Commit: b.Commit, Hostname: host}
 }
 
 // Status implements [decisionapi.Reporter].
@@ -81,22 +135,46 @@ func (s *Server) Status() decisionapi.Status {
 	case s.draining.Load():
 		return decisionapi.Status{Code: "shutting_down", Message: "the server is shutting down"}
 	default:
-		return decisionapi.Status{Charter: p.Charter().Metadata.Name, Revision: p.Revision()}
+		return decisionapi.Status{Charter: p.Charter().Metadata.Name, Revision: p.Revision(), Degraded: s.faults.gravest()}
 	}
 }
 
-// Listen binds the address of the options and returns the actual one.
+// Listen binds the addresses of the options and returns the actual one of
+// decisions.
 func (s *Server) Listen(ctx context.Context) (net.Addr, error) {
-	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", s.options.Listen)
+	ln, err := s.bind(ctx, "--listen", s.options.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
+		return nil, err
 	}
-	if host, _, err := net.SplitHostPort(ln.Addr().String()); s.options.InsecureSelfAsserted && (err != nil || !loopback(host)) {
-		_ = ln.Close() // nobody was served
-		return nil, &usageError{err: fmt.Errorf("--listen %s is %s, which is not loopback", s.options.Listen, ln.Addr())}
+	if s.options.Diagnostics != "" {
+		if s.diagListener, err = s.bind(ctx, "--diagnostics", s.options.Diagnostics); err != nil {
+			_ = ln.Close() // nobody was served
+			return nil, err
+		}
 	}
 	s.listener = ln
 	return ln.Addr(), nil
+}
+
+// bind listens on an address. What the options allow on loopback only is
+// checked against what was bound: names can be made to mean anything.
+func (s *Server) bind(ctx context.Context, flag, address string) (net.Listener, error) {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err == nil && loopback(host) && !loopbackAddress(ln.Addr().String()) || s.options.InsecureSelfAsserted && !loopbackAddress(ln.Addr().String()) {
+		_ = ln.Close() // nobody was served
+		return nil, &usageError{err: fmt.Errorf("%s %s is %s, which is not loopback", flag, address, ln.Addr())}
+	}
+	return ln, nil
+}
+
+// loopbackAddress reports whether HOST:PORT names this machine alone.
+func loopbackAddress(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && loopback(host)
 }
 
 // Run serves until ctx ends, then lets requests under way finish for
@@ -108,51 +186,120 @@ func (s *Server) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	hs := s.httpServer()
-	s.announce()
-	failed := make(chan error, 1)
-	go func() { failed <- hs.Serve(s.listener) }()
-	select {
-	case err := <-failed:
-		return fmt.Errorf("serve: %w", err)
-	case <-ctx.Done():
+	looking, rest := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer rest()
+	if s.options.Watch > 0 && len(s.parts) > 0 {
+		watching.Go(func() { s.watch(looking, s.options.Watch) })
 	}
-	s.stop(ctx, hs)
-	<-failed // Serve has returned; it leaves nothing behind
-	s.log.Info("stopped")
-	return nil
+	servers := s.endpoints()
+	s.announce()
+	failed := make(chan error, len(servers))
+	for _, e := range servers {
+		go func() { failed <- e.serve() }()
+	}
+	var err error
+	running := len(servers)
+	select {
+	case err = <-failed:
+		err = fmt.Errorf("serve: %w", err)
+		running--
+		s.closeAll(servers)
+	case <-ctx.Done():
+		s.stop(ctx, servers)
+	}
+	for range running {
+		<-failed // Serve has returned; it leaves nothing behind
+	}
+	if err == nil {
+		s.log.Info("stopped")
+	}
+	return err
 }
 
-func (s *Server) httpServer() *http.Server {
+// endpoint is one listener with what serves it.
+type endpoint struct {
+	*http.Server
+	listener net.Listener
+}
+
+func (e endpoint) serve() error {
+	if e.TLSConfig != nil {
+		return e.ServeTLS(e.listener, "", "")
+	}
+	return e.Serve(e.listener)
+}
+
+// endpoints are the listeners, that of decisions first.
+func (s *Server) endpoints() []endpoint {
+	all := []endpoint{{s.httpServer(s.handler), s.listener}}
+	if s.credentials.Load() != nil {
+		all[0].TLSConfig = s.tlsConfig()
+	}
+	if s.diagListener == nil {
+		return all
+	}
+	d := endpoint{s.httpServer(s.diagnostics), s.diagListener}
+	d.WriteTimeout = max(d.WriteTimeout, 2*time.Minute) // profiles take their time
+	if s.credentials.Load() != nil && !loopbackAddress(s.options.Diagnostics) {
+		d.TLSConfig = s.tlsConfig()
+	}
+	return append(all, d)
+}
+
+func (s *Server) httpServer(h http.Handler) *http.Server {
 	t := s.options.Timeouts
 	return &http.Server{
-		Handler: s.handler, MaxHeaderBytes: maxHeaderBytes,
+		Handler: h, MaxHeaderBytes: maxHeaderBytes, ConnContext: s.accepted,
 		ReadHeaderTimeout: t.ReadHeader, ReadTimeout: t.Read, WriteTimeout: t.Write, IdleTimeout: t.Idle,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 }
 
-// stop drains the server. Requests keep their own contexts: ctx has ended, but
+func (s *Server) closeAll(servers []endpoint) {
+	for _, e := range servers {
+		_ = e.Close() // every connection is given up: there is nobody to tell
+	}
+}
+
+// stop drains the servers. Requests keep their own contexts: ctx has ended, but
 // those who asked before are still answered.
-func (s *Server) stop(ctx context.Context, hs *http.Server) {
+func (s *Server) stop(ctx context.Context, servers []endpoint) {
 	s.draining.Store(true)
 	s.log.Info("shutting down", "deadline_seconds", s.options.Timeouts.Shutdown.Seconds())
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.options.Timeouts.Shutdown)
 	defer cancel()
-	if err := hs.Shutdown(drain); err == nil || !errors.Is(err, context.DeadlineExceeded) {
-		return
+	for _, e := range servers {
+		if err := e.Shutdown(drain); errors.Is(err, context.DeadlineExceeded) {
+			s.log.Warn("requests that did not finish in time are cut off")
+		}
 	}
-	s.log.Warn("requests that did not finish in time are cut off")
-	_ = hs.Close() // every connection is given up: there is nobody to tell
+	s.closeAll(servers)
 }
 
 // announce says what is served where, and what is unsafe about it.
 func (s *Server) announce() {
 	address := s.listener.Addr().String()
-	if s.options.InsecureSelfAsserted {
+	switch {
+	case s.options.InsecureSelfAsserted:
 		s.log.Warn("INSECURE: every process on this machine is believed to have the role, node and claims it names (--insecure-self-asserted)", "address", address)
-	} else {
-		s.log.Warn("no proof of identity is configured: questions are answered with 401", "hint", "--insecure-self-asserted on loopback")
+	case !s.options.authenticates():
+		s.log.Warn("no proof of identity is configured: questions are answered with 401", "hint", "--token-file, --tls-client-ca, or --insecure-self-asserted on loopback")
 	}
-	s.log.Info("listening", "address", address, "url", "http://"+address)
+	if s.credentials.Load() == nil && !loopbackAddress(address) {
+		s.log.Warn("INSECURE: tokens and questions cross the network in the clear (--insecure-plain-http)", "address", address)
+	}
+	if s.diagListener != nil {
+		s.log.Info("diagnostics", "address", s.diagListener.Addr().String())
+	}
+	s.log.Info("listening", "address", address, "url", s.url(s.listener.Addr()))
+}
+
+// url is where decisions are served.
+func (s *Server) url(addr net.Addr) string {
+	if s.credentials.Load() != nil {
+		return "https://" + addr.String()
+	}
+	return "http://" + addr.String()
 }

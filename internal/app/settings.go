@@ -17,7 +17,7 @@ type setting struct {
 	arg   string // what the value is, for the help; "" for a switch
 	usage string
 	def   string // the default, in the form a user would write
-	set   func(o *Options, value string) error
+	access
 	// path says that a relative value in a file counts from that file.
 	path bool
 }
@@ -30,68 +30,134 @@ func (s setting) env() string {
 // and help are made.
 func settings() []setting {
 	return []setting{
-		{flag: "charter", key: "charter", arg: "FILE", usage: "the charter to serve", path: true, set: text(func(o *Options) *string { return &o.Charter })},
-		{flag: "bundle", key: "bundle", arg: "PATH", usage: "the bundle to serve instead: a directory or a .tar.gz file", path: true, set: text(func(o *Options) *string { return &o.Bundle })},
-		{flag: "listen", key: "listen", arg: "HOST:PORT", usage: "where to serve; port 0 takes a free one", def: "127.0.0.1:8000", set: text(func(o *Options) *string { return &o.Listen })},
-		{flag: "data", key: "data", arg: "DIR", usage: "where to keep what must survive a restart; made when needed", def: "./charter-data", path: true, set: text(func(o *Options) *string { return &o.Data })},
-		{flag: "state", key: "state", arg: "FILE", usage: "JSON document of standings, revocations and overrides", path: true, set: text(func(o *Options) *string { return &o.State })},
-		{flag: "insecure-self-asserted", key: "insecure_self_asserted", usage: "believe the role, node and claims of every caller; loopback only", set: toggle(func(o *Options) *bool { return &o.InsecureSelfAsserted })},
-		{flag: "log-level", key: "log.level", arg: "LEVEL", usage: "debug, info, warn or error", def: "info", set: text(func(o *Options) *string { return &o.LogLevel })},
-		{flag: "log-format", key: "log.format", arg: "FORMAT", usage: "json, text, or auto: text on a terminal, else json", def: "auto", set: text(func(o *Options) *string { return &o.LogFormat })},
-		{flag: "max-body", key: "limits.body", arg: "SIZE", usage: "of any request body, such as 1MiB", def: "1MiB", set: size(func(o *Options) *int64 { return &o.MaxBody })},
-		{flag: "max-check-body", key: "limits.check_body", arg: "SIZE", usage: "of one question", def: "64KiB", set: size(func(o *Options) *int64 { return &o.MaxCheckBody })},
-		{flag: "timeout-read-header", key: "timeouts.read_header", arg: "DURATION", usage: "for the header of a request", def: "5s", set: duration(func(o *Options) *time.Duration { return &o.Timeouts.ReadHeader })},
-		{flag: "timeout-read", key: "timeouts.read", arg: "DURATION", usage: "for a whole request", def: "10s", set: duration(func(o *Options) *time.Duration { return &o.Timeouts.Read })},
-		{flag: "timeout-write", key: "timeouts.write", arg: "DURATION", usage: "for an answer", def: "30s", set: duration(func(o *Options) *time.Duration { return &o.Timeouts.Write })},
-		{flag: "timeout-idle", key: "timeouts.idle", arg: "DURATION", usage: "between requests of one connection", def: "2m", set: duration(func(o *Options) *time.Duration { return &o.Timeouts.Idle })},
-		{flag: "timeout-decide", key: "timeouts.decide", arg: "DURATION", usage: "for one decision", def: "5s", set: duration(func(o *Options) *time.Duration { return &o.Timeouts.Decide })},
-		{flag: "timeout-shutdown", key: "timeouts.shutdown", arg: "DURATION", usage: "for requests under way when the server is told to stop", def: "10s", set: duration(func(o *Options) *time.Duration { return &o.Timeouts.Shutdown })},
+		{flag: "charter", key: "charter", arg: "FILE", usage: "the charter to serve", path: true, access: text(func(o *Options) *string { return &o.Charter })},
+		{flag: "bundle", key: "bundle", arg: "PATH", usage: "the bundle to serve instead: a directory or a .tar.gz file", path: true, access: text(func(o *Options) *string { return &o.Bundle })},
+		{flag: "watch", key: "watch", arg: "DURATION", usage: "how often to look for changes of all files that were loaded; 0 never looks", def: "2s", access: interval(func(o *Options) *time.Duration { return &o.Watch })},
+		{flag: "listen", key: "listen", arg: "HOST:PORT", usage: "where to serve; port 0 takes a free one", def: "127.0.0.1:8000", access: text(func(o *Options) *string { return &o.Listen })},
+		{flag: "public-url", key: "public_url", arg: "URL", usage: "where callers reach the server, told by the AuthZEN discovery document; else the address they used", access: text(func(o *Options) *string { return &o.PublicURL })},
+		{flag: "data", key: "data", arg: "DIR", usage: "where to keep what must survive a restart; made when needed", def: "./charter-data", path: true, access: text(func(o *Options) *string { return &o.Data })},
+		{flag: "state", key: "state", arg: "FILE", usage: "JSON document of standings, revocations and overrides", path: true, access: text(func(o *Options) *string { return &o.State })},
+		{flag: "insecure-self-asserted", key: "insecure_self_asserted", usage: "believe the role, node and claims of every caller; loopback only", access: toggle(func(o *Options) *bool { return &o.InsecureSelfAsserted })},
+		{flag: "insecure-plain-http", key: "insecure_plain_http", usage: "allow HTTP without TLS beyond loopback, for a network or proxy that protects it", access: toggle(func(o *Options) *bool { return &o.InsecurePlainHTTP })},
+		{flag: "tls-cert", key: "tls.cert", arg: "FILE", usage: "certificate of the server with its intermediates, PEM", path: true, access: text(func(o *Options) *string { return &o.TLS.Cert })},
+		{flag: "tls-key", key: "tls.key", arg: "FILE", usage: "its private key, PEM", path: true, access: text(func(o *Options) *string { return &o.TLS.Key })},
+		{flag: "tls-client-ca", key: "tls.client_ca", arg: "FILE", usage: "authorities whose client certificates are believed, PEM", path: true, access: text(func(o *Options) *string { return &o.TLS.ClientCA })},
+		{flag: "tls-client-roles", key: "tls.client_roles", arg: "LIST", usage: "roles that a client certificate without roles of its own may name", def: "node_operator", access: text(func(o *Options) *string { return &o.TLS.ClientRoles })},
+		{flag: "tls-client-claims", key: "tls.client_claims", arg: "LIST", usage: "claims that client certificates may name; mtls needs no mention", access: text(func(o *Options) *string { return &o.TLS.ClientClaims })},
+		{flag: "tls-assert-roles", key: "tls.assert_roles", arg: "LIST", usage: "roles whose client certificates may ask for any node, role and claims", access: text(func(o *Options) *string { return &o.TLS.AssertRoles })},
+		{flag: "token-file", key: "token_file", arg: "FILE", usage: "bearer tokens that are accepted, as digests, YAML", path: true, access: text(func(o *Options) *string { return &o.TokenFile })},
+		{flag: "diagnostics", key: "diagnostics", arg: "HOST:PORT", usage: "where to serve /metrics, pprof, /v1/config and /v1/status; then /metrics is served nowhere else", access: text(func(o *Options) *string { return &o.Diagnostics })},
+		{flag: "log-level", key: "log.level", arg: "LEVEL", usage: "debug, info, warn or error", def: "info", access: text(func(o *Options) *string { return &o.LogLevel })},
+		{flag: "log-format", key: "log.format", arg: "FORMAT", usage: "json, text, or auto: text on a terminal, else json", def: "auto", access: text(func(o *Options) *string { return &o.LogFormat })},
+		{flag: "max-body", key: "limits.body", arg: "SIZE", usage: "of any request body, such as 1MiB", def: "1MiB", access: size(func(o *Options) *int64 { return &o.MaxBody })},
+		{flag: "max-check-body", key: "limits.check_body", arg: "SIZE", usage: "of one question", def: "64KiB", access: size(func(o *Options) *int64 { return &o.MaxCheckBody })},
+		{flag: "max-batch-body", key: "limits.batch_body", arg: "SIZE", usage: "of a batch of questions", def: "16MiB", access: size(func(o *Options) *int64 { return &o.MaxBatchBody })},
+		{flag: "cache-size", key: "limits.cache", arg: "NUMBER", usage: "decisions that are kept, of about a kilobyte each; 0 keeps none", def: "65536", access: count(func(o *Options) *int { return &o.Cache })},
+		{flag: "rate-limit", key: "limits.rate", arg: "NUMBER", usage: "requests a second of one identity; 0 is no limit", def: "10000", access: count(func(o *Options) *int { return &o.Rate })},
+		{flag: "timeout-read-header", key: "timeouts.read_header", arg: "DURATION", usage: "for the header of a request", def: "5s", access: duration(func(o *Options) *time.Duration { return &o.Timeouts.ReadHeader })},
+		{flag: "timeout-read", key: "timeouts.read", arg: "DURATION", usage: "for a whole request", def: "10s", access: duration(func(o *Options) *time.Duration { return &o.Timeouts.Read })},
+		{flag: "timeout-write", key: "timeouts.write", arg: "DURATION", usage: "for an answer", def: "30s", access: duration(func(o *Options) *time.Duration { return &o.Timeouts.Write })},
+		{flag: "timeout-idle", key: "timeouts.idle", arg: "DURATION", usage: "between requests of one connection", def: "2m", access: duration(func(o *Options) *time.Duration { return &o.Timeouts.Idle })},
+		{flag: "timeout-decide", key: "timeouts.decide", arg: "DURATION", usage: "for one decision", def: "5s", access: duration(func(o *Options) *time.Duration { return &o.Timeouts.Decide })},
+		{flag: "timeout-batch", key: "timeouts.batch", arg: "DURATION", usage: "for all decisions of one batch together", def: "20s", access: duration(func(o *Options) *time.Duration { return &o.Timeouts.Batch })},
+		{flag: "timeout-stream", key: "timeouts.stream", arg: "DURATION", usage: "between two lines of a stream of questions", def: "30s", access: duration(func(o *Options) *time.Duration { return &o.Timeouts.Stream })},
+		{flag: "timeout-shutdown", key: "timeouts.shutdown", arg: "DURATION", usage: "for requests under way when the server is told to stop", def: "10s", access: duration(func(o *Options) *time.Duration { return &o.Timeouts.Shutdown })},
 	}
 }
 
-func text(field func(*Options) *string) func(*Options, string) error {
-	return func(o *Options, value string) error {
-		*field(o) = value
-		return nil
+// access is how a setting is read and written, in the form a user would write.
+type access struct {
+	set func(o *Options, value string) error
+	get func(o Options) string
+}
+
+func text(field func(*Options) *string) access {
+	return access{
+		set: func(o *Options, value string) error {
+			*field(o) = value
+			return nil
+		},
+		get: func(o Options) string { return *field(&o) },
 	}
 }
 
-func toggle(field func(*Options) *bool) func(*Options, string) error {
-	return func(o *Options, value string) error {
-		switch value {
-		case "true":
-			*field(o) = true
-		case "false":
-			*field(o) = false
-		default:
-			return fmt.Errorf("%q is not true or false", value)
-		}
-		return nil
+func toggle(field func(*Options) *bool) access {
+	return access{
+		set: func(o *Options, value string) error {
+			switch value {
+			case "true":
+				*field(o) = true
+			case "false":
+				*field(o) = false
+			default:
+				return fmt.Errorf("%q is not true or false", value)
+			}
+			return nil
+		},
+		get: func(o Options) string { return strconv.FormatBool(*field(&o)) },
 	}
 }
 
-func duration(field func(*Options) *time.Duration) func(*Options, string) error {
-	return func(o *Options, value string) error {
-		d, err := time.ParseDuration(value)
-		if err != nil || d <= 0 || d > 24*time.Hour {
-			return fmt.Errorf("%q is not a duration between 0 and 24h, such as 5s or 2m", value)
-		}
-		*field(o) = d
-		return nil
+func duration(field func(*Options) *time.Duration) access {
+	return access{
+		set: func(o *Options, value string) error {
+			d, err := time.ParseDuration(value)
+			if err != nil || d <= 0 || d > 24*time.Hour {
+				return fmt.Errorf("%q is not a duration between 0 and 24h, such as 5s or 2m", value)
+			}
+			*field(o) = d
+			return nil
+		},
+		get: func(o Options) string { return field(&o).String() },
+	}
+}
+
+// interval is a duration that can be 0.
+func interval(field func(*Options) *time.Duration) access {
+	positive := duration(field)
+	return access{
+		set: func(o *Options, value string) error {
+			if d, err := time.ParseDuration(value); err == nil && d == 0 {
+				*field(o) = 0
+				return nil
+			}
+			return positive.set(o, value)
+		},
+		get: positive.get,
+	}
+}
+
+// maxRate bounds rates, so that they stay exact as floating-point numbers.
+const maxRate = 1_000_000_000
+
+func count(field func(*Options) *int) access {
+	return access{
+		set: func(o *Options, value string) error {
+			n, err := strconv.Atoi(value)
+			if err != nil || n < 0 || n > maxRate {
+				return fmt.Errorf("%q is not a number from 0 to %d", value, maxRate)
+			}
+			*field(o) = n
+			return nil
+		},
+		get: func(o Options) string { return strconv.Itoa(*field(&o)) },
 	}
 }
 
 // maxSize bounds sizes: bodies are read into memory.
 const maxSize = 64 << 20
 
-func size(field func(*Options) *int64) func(*Options, string) error {
-	return func(o *Options, value string) error {
-		n, err := parseSize(value)
-		if err != nil {
-			return fmt.Errorf("%q is not a size from 1 to 64MiB, such as 65536, 64KiB or 1MiB", value)
-		}
-		*field(o) = n
-		return nil
+func size(field func(*Options) *int64) access {
+	return access{
+		set: func(o *Options, value string) error {
+			n, err := parseSize(value)
+			if err != nil {
+				return fmt.Errorf("%q is not a size from 1 to 64MiB, such as 65536, 64KiB or 1MiB", value)
+			}
+			*field(o) = n
+			return nil
+		},
+		get: func(o Options) string { return strconv.FormatInt(*field(&o), 10) },
 	}
 }
 

@@ -75,3 +75,7 @@ func methods() []string {
 		http.MethodDelete, http.MethodOptions, http.MethodConnect, http.MethodTrace,
 	}
 }
+
+func identities() []string { return []string{"cert", "token", "self", "none"} }
+
+func admissions() []string { return []string{"ok", "unauthenticated", "forbidden", "limited"} }

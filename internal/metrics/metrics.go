@@ -51,6 +51,8 @@ type Metrics struct {
 	loads        *prometheus.CounterVec
 	loadTime     prometheus.Histogram
 	lastLoad     prometheus.Gauge
+	degraded     prometheus.Gauge
+	admissions   *prometheus.CounterVec
 	policy       *policyCollector
 }
 
@@ -66,7 +68,7 @@ func New(b Build) *Metrics {
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build,
 		m.decisions, m.denied, m.decisionTime, m.requests, m.requestTime,
-		m.loads, m.loadTime, m.lastLoad, m.policy,
+		m.loads, m.loadTime, m.lastLoad, m.degraded, m.policy, m.admissions,
 	)
 	return m
 }
@@ -83,12 +85,14 @@ func (m *Metrics) defineDecisions() {
 func (m *Metrics) defineRequests() {
 	m.requests = counterVec("charter_http_requests_total", "HTTP requests answered, by route, status code and method.", "route", "code", "method")
 	m.requestTime = prometheus.NewHistogramVec(histogramOpts("charter_http_request_duration_seconds", "Time to answer an HTTP request, by route and method.", prometheus.DefBuckets), []string{"route", "method"})
+	m.admissions = counterVec("charter_http_admissions_total", "Requests that need an identity, by its kind and whether they were let in.", "identity", "result")
 }
 
 func (m *Metrics) definePolicy() {
 	m.loads = counterVec("charter_policy_loads_total", "Attempts to load a policy, by result.", "result")
 	m.loadTime = histogram("charter_policy_load_duration_seconds", "Time to load, check and prepare a policy.", prometheus.DefBuckets)
 	m.lastLoad = prometheus.NewGauge(prometheus.GaugeOpts{Name: "charter_policy_last_load_timestamp_seconds", Help: "Unix time of the last successful policy load; 0 before the first."})
+	m.degraded = prometheus.NewGauge(prometheus.GaugeOpts{Name: "charter_policy_degraded", Help: "1 while the policy on disk could not be loaded and the one before answers, else 0."})
 	m.policy = newPolicyCollector()
 	for _, r := range []string{"success", "failure"} {
 		m.loads.WithLabelValues(r)
@@ -138,4 +142,19 @@ func (m *Metrics) Activated(p Policy, at time.Time, took time.Duration) {
 func (m *Metrics) LoadFailed(took time.Duration) {
 	m.loads.WithLabelValues("failure").Inc()
 	m.loadTime.Observe(took.Seconds())
+}
+
+// Degraded records whether an older policy answers than the one on disk.
+func (m *Metrics) Degraded(is bool) {
+	value := 0.0
+	if is {
+		value = 1
+	}
+	m.degraded.Set(value)
+}
+
+// Admitted records one request that needed an identity: its kind is cert, token,
+// self or none; the result ok, unauthenticated, forbidden or limited.
+func (m *Metrics) Admitted(kind, result string) {
+	m.admissions.WithLabelValues(oneOf(kind, identities()), oneOf(result, admissions())).Inc()
 }

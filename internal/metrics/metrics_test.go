@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/westworld-charter/charter/internal/decision"
+	"github.com/westworld-charter/charter/internal/engine"
 	"github.com/westworld-charter/charter/internal/metrics"
 )
 
@@ -39,6 +40,11 @@ func used() *metrics.Metrics {
 	m.Activated(metrics.Policy{Charter: "production", Release: "1.2.0", Revision: "production-1.2.0+aa"}, time.Unix(1750000000, 0), time.Millisecond)
 	m.Decided(decision.Decision{Allow: true, Outcome: decision.Allowed, Mode: decision.Enforce}, decision.Collect, 40*time.Microsecond)
 	m.Served("/v1/check", http.MethodPost, http.StatusOK, time.Millisecond)
+	m.Admitted("cert", "ok")
+	m.Degraded(true)
+	m.Cache(func() engine.Stats {
+		return engine.Stats{Hits: 9, Misses: 8, Bypassed: 7, Repeated: 6, Verified: 5, Mismatches: 4, Entries: 3, Off: "because"}
+	})
 	return m
 }
 
@@ -66,6 +72,16 @@ func TestSeries(t *testing.T) {
 		`charter_policy_loads_total{result="success"} 1`,
 		`charter_policy_loads_total{result="failure"} 0`,
 		`metric_access_denied_total{outcome="forbidden"} 0`,
+		`charter_http_admissions_total{identity="cert",result="ok"} 1`,
+		`charter_policy_degraded 1`,
+		`charter_cache_decisions_total{result="hit"} 9`,
+		`charter_cache_decisions_total{result="miss"} 8`,
+		`charter_cache_decisions_total{result="bypass"} 7`,
+		`charter_cache_decisions_total{result="repeat"} 6`,
+		`charter_cache_verified_total 5`,
+		`charter_cache_mismatches_total 4`,
+		`charter_cache_entries 3`,
+		`charter_cache_enabled 0`,
 	)
 	for _, family := range []string{"go_goroutines", "process_start_time_seconds"} {
 		if !strings.Contains(got, "\n"+family+" ") {
@@ -104,6 +120,7 @@ func TestCallersCannotMakeSeries(t *testing.T) {
 		s := fmt.Sprintf("evil-%d", i)
 		m.Decided(decision.Decision{Outcome: s, Mode: s, Clause: s}, s, time.Millisecond)
 		m.Served("unmatched", s, http.StatusNotFound, time.Millisecond)
+		m.Admitted(s, s)
 	}
 	record(0)
 	_ = count() // the handler's own counters appear with the first scrape

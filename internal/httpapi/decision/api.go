@@ -48,30 +48,50 @@ type Status struct {
 	Revision string
 	Code     string
 	Message  string
+	// Degraded is set while something on disk could not be loaded and what was
+	// loaded before answers.
+	Degraded *Degraded
 }
 
 // Limits of request bodies in bytes, unless [Options] says otherwise.
 const (
 	DefaultMaxBody      = 1 << 20
 	DefaultMaxCheckBody = 64 << 10
+	DefaultMaxBatchBody = 16 << 20
 )
 
 // Options configure [New]. Decider and Reporter are required.
 type Options struct {
-	Decider  Decider
+	Decider  Decider // better a [BatchDecider], too
 	Reporter Reporter
 	Observer Observer         // nil counts nothing
 	Metrics  http.Handler     // serves /metrics; nil leaves the route out
 	Log      *slog.Logger     // nil logs nothing
 	Now      func() time.Time // stamps questions; nil is time.Now
 	// InsecureSelfAsserted believes the role, node and claims of any caller on
-	// loopback. Without it questions are answered with 401: there is no other
-	// proof of identity.
+	// loopback. Without it Access proves who asks.
 	InsecureSelfAsserted bool
+	Access               Access
 	// DecideTimeout bounds one decision; 0 is 5 s.
 	DecideTimeout time.Duration
 	MaxBody       int64 // of any request; 0 is DefaultMaxBody
-	MaxCheckBody  int64 // of one question; 0 is DefaultMaxCheckBody
+	MaxCheckBody  int64 // of one question, or one line of a stream; 0 is DefaultMaxCheckBody
+	// MaxBatchBody bounds the body of a batch, whatever MaxBody says; 0 is
+	// DefaultMaxBatchBody.
+	MaxBatchBody int64
+	// BatchTimeout bounds the decisions of one batch together; 0 is 20 s.
+	BatchTimeout time.Duration
+	// StreamIdle is how long a stream of questions may pause; 0 is 30 s. It
+	// replaces the timeouts of the server for reading and writing.
+	StreamIdle time.Duration
+	// Policy returns the active policy for /v1/list, nil while there is none; a
+	// nil func leaves the route out.
+	Policy func() Policy
+	// PublicURL is where callers reach the service, such as
+	// "https://charter.example.org"; "" takes the address that they used.
+	PublicURL string
+	// Build is told by ?provenance.
+	Build Build
 }
 
 func (o *Options) complete() error {
@@ -96,7 +116,16 @@ func (o *Options) complete() error {
 	if o.MaxCheckBody == 0 {
 		o.MaxCheckBody = DefaultMaxCheckBody
 	}
-	if o.DecideTimeout < 0 || o.MaxBody < 0 || o.MaxCheckBody < 0 {
+	if o.MaxBatchBody == 0 {
+		o.MaxBatchBody = DefaultMaxBatchBody
+	}
+	if o.BatchTimeout == 0 {
+		o.BatchTimeout = 20 * time.Second
+	}
+	if o.StreamIdle == 0 {
+		o.StreamIdle = 30 * time.Second
+	}
+	if min(o.DecideTimeout, o.BatchTimeout, o.StreamIdle) < 0 || min(o.MaxBody, o.MaxCheckBody, o.MaxBatchBody) < 0 {
 		return errors.New("decisionapi: limits must be positive")
 	}
 	return nil
@@ -111,19 +140,22 @@ func (blind) Served(string, string, int, time.Duration)        {}
 // api holds what the handlers share. All of it is fixed after New.
 type api struct {
 	Options
-	routes map[string]bool // patterns that metrics and logs may name
+	routes   map[string]bool // patterns that metrics and logs may name
+	surveyor *surveyor
 }
 
 // New returns the handler of all routes. It fails only on unusable options.
-func New(o Options) (http.Handler, error) {
+func New(o Options) (http.Handler, error) { return serve(o, (*api).register) }
+
+func serve(o Options, register func(*api, *echo.Echo)) (http.Handler, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	a := &api{Options: o, routes: map[string]bool{}}
+	a := &api{Options: o, routes: map[string]bool{}, surveyor: &surveyor{}}
 	e := echo.New()
 	e.HTTPErrorHandler = a.fail
 	e.Use(a.observe, a.recover, a.guard)
-	a.register(e)
+	register(a, e)
 	for _, r := range e.Routes() {
 		a.routes[r.Path] = true
 	}
@@ -135,9 +167,22 @@ func (a *api) register(e *echo.Echo) {
 	e.Match(get, "/", a.index)
 	e.Match(get, "/health", a.health)
 	if a.Metrics != nil {
-		e.Match(get, "/metrics", echo.WrapHandler(a.Metrics))
+		e.Match(get, "/metrics", echo.WrapHandler(a.Metrics), a.scrape)
 	}
+	e.Match(get, specificationPath, a.specification)
+	e.Match(get, discoveryPath, a.discovery)
+
+	e.POST("/", a.unversioned, a.identify)
 	e.POST("/v1/check", a.check, a.identify)
+	e.POST(batchPath, a.batch, a.identify)
+	e.GET(allowedPath, a.allowed, a.identify)
+	if a.Policy != nil {
+		e.POST(listPath, a.list, a.identify)
+	}
 	e.POST(dataPath, a.data, a.identify)
 	e.GET(dataPath, a.dataQuery, a.identify)
+	e.POST(dataBatchPath, a.dataBatch, a.identify)
+	e.POST(evaluationPath, a.evaluation, echoID, a.identify)
+	e.POST(evaluationsPath, a.evaluations, echoID, a.identify)
+	a.mount(e)
 }

@@ -16,15 +16,15 @@ import (
 	"github.com/westworld-charter/charter/internal/decision"
 )
 
-// readQuestion returns the body of a question. Its error is ready to be sent.
-func (a *api) readQuestion(c echo.Context) ([]byte, error) {
+// readBody returns the body of a request. Its error is ready to be sent.
+func (a *api) readBody(c echo.Context, limit int64) ([]byte, error) {
 	r := c.Request()
 	if err := checkMedia(r.Header); err != nil {
 		return nil, err
 	}
 	// MaxBytesReader gets the writer of net/http itself, so that it can close
 	// the connection instead of reading the rest of a huge body.
-	body, err := io.ReadAll(http.MaxBytesReader(c.Response().Writer, r.Body, a.MaxCheckBody))
+	body, err := io.ReadAll(http.MaxBytesReader(c.Response().Writer, r.Body, limit))
 	if err != nil {
 		return nil, unreadable(err)
 	}
@@ -54,8 +54,8 @@ func bodyTooLarge(limit int64) error {
 // application/x-www-form-urlencoded pass: the latter is what `curl -d` sends
 // unless told otherwise, and what is not JSON is refused by the parser anyway.
 func checkMedia(h http.Header) error {
-	if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		return unsupported(fmt.Sprintf("Content-Encoding %s is not supported, send the body uncompressed", shorten(coding)))
+	if err := checkEncoding(h); err != nil {
+		return err
 	}
 	value := h.Get("Content-Type")
 	if value == "" {
@@ -67,6 +67,13 @@ func checkMedia(h http.Header) error {
 	}
 	if charset := params["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
 		return unsupported(fmt.Sprintf("charset %s is not supported, send UTF-8", shorten(charset)))
+	}
+	return nil
+}
+
+func checkEncoding(h http.Header) error {
+	if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return unsupported(fmt.Sprintf("Content-Encoding %s is not supported, send the body uncompressed", shorten(coding)))
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ const inputKey = "input"
 
 // check answers a bare question: {"metric": …} gives the decision.
 func (a *api) check(c echo.Context) error {
-	question, err := a.readQuestion(c)
+	question, err := a.readBody(c, a.MaxCheckBody)
 	if err != nil {
 		return err
 	}
@@ -32,7 +32,8 @@ func (a *api) check(c echo.Context) error {
 
 // data answers a question in OPA's form: {"input": {…}} gives {"result": …}.
 func (a *api) data(c echo.Context) error {
-	body, err := a.readQuestion(c)
+	start := time.Now()
+	body, err := a.readBody(c, a.MaxCheckBody)
 	if err != nil {
 		return err
 	}
@@ -40,81 +41,98 @@ func (a *api) data(c echo.Context) error {
 	if err != nil {
 		return a.refuse(c, err, wrapper)
 	}
-	return a.answerData(c, question)
+	return a.answerData(c, question, start)
 }
 
 // dataQuery is data with the question in the parameter "input", as OPA allows.
 func (a *api) dataQuery(c echo.Context) error {
+	start := time.Now()
 	question := c.QueryParam(inputKey)
 	if question == "" {
 		missing := &decision.FieldError{Field: inputKey, Code: decision.CodeMissingField, Message: `the query parameter "input" is required, or use POST`}
 		return a.refuse(c, missing, wrapper)
 	}
-	return a.answerData(c, []byte(question))
+	return a.answerData(c, []byte(question), start)
 }
 
 // dataAnswer is OPA's envelope. The id stands beside the result, as in OPA, so
 // that the result is the document that stock OPA gives for the same bundle.
 type dataAnswer struct {
 	DecisionID string            `json:"decision_id,omitempty"`
+	Provenance *provenance       `json:"provenance,omitempty"`
+	Metrics    map[string]int64  `json:"metrics,omitempty"`
 	Result     decision.Decision `json:"result"`
 }
 
-func (a *api) answerData(c echo.Context, question []byte) error {
+func (a *api) answerData(c echo.Context, question []byte, start time.Time) error {
+	params, err := readDataParams(c)
+	if err != nil {
+		return err
+	}
+	parsed := time.Now()
 	d, err := a.decide(c, question, wrapped)
 	if err != nil {
 		return err
 	}
 	answer := dataAnswer{DecisionID: d.DecisionID, Result: d}
 	answer.Result.DecisionID = ""
+	if params.provenance {
+		answer.Provenance = a.provenance(d.Revision)
+	}
+	if params.metrics {
+		answer.Metrics = timers(start, parsed)
+	}
 	return respond(c, http.StatusOK, answer)
 }
 
 // decide reads the question, stamps its time and asks the Decider. The error is
 // ready to be sent; in says where the question stood in the request.
 func (a *api) decide(c echo.Context, question []byte, in place) (decision.Decision, error) {
-	start := a.Now()
-	input, err := parse(question)
+	input, err := commonOf(c).question(question)
 	if err != nil {
+		recordOf(c).input = input // what was asked without being the sender's to ask
 		return decision.Decision{}, a.refuse(c, err, in)
 	}
-	input.Time = start.UTC().Format(time.RFC3339Nano)
+	return a.decideInput(c, input, in)
+}
+
+// decideInput is decide for a question that was read.
+func (a *api) decideInput(c echo.Context, input decision.Input, in place) (decision.Decision, error) {
+	it := a.decideOne(c.Request().Context(), input, in)
 	rec := recordOf(c)
-	rec.input = input
-
-	ctx, cancel := context.WithTimeout(c.Request().Context(), a.DecideTimeout)
-	defer cancel()
-	d, err := a.Decider.Decide(ctx, input)
-	if err != nil {
-		return decision.Decision{}, undecided(ctx, err)
-	}
-	rec.decided = &d
-	a.Observer.Decided(d, input.Operation, a.Now().Sub(start))
-	if d.Outcome == decision.InvalidRequest {
-		return decision.Decision{}, invalid(problemsOf(d.Reasons), in)
-	}
-	return d, nil
-}
-
-// parse is decision.ParseInput for callers that may not name the time: a chosen
-// time would revive grants that have lapsed.
-func parse(question []byte) (decision.Input, error) {
-	input, err := decision.ParseInput(question)
-	if err == nil && input.Time != "" {
-		return decision.Input{}, &decision.FieldError{
-			Field: "time", Code: decision.CodeInvalidValue,
-			Message: "time is stamped by the server, leave the field out",
+	rec.input = it.input
+	if it.fault != nil {
+		if it.refused() {
+			rec.decided = &it.decision
 		}
+		return decision.Decision{}, it.fault
 	}
-	return input, err
+	rec.decided = &it.decision
+	return it.decision, nil
 }
 
-// refuse counts a question that was not understood and returns its 400.
-func (a *api) refuse(c echo.Context, err error, in place) error {
-	var field *decision.FieldError
-	if !errors.As(err, &field) {
-		field = &decision.FieldError{Field: inputKey, Code: decision.CodeWrongType, Message: err.Error()}
+// decideOne stamps the time of a question and asks the Decider.
+func (a *api) decideOne(ctx context.Context, input decision.Input, in place) item {
+	start := a.Now()
+	it := item{input: input}
+	it.input.Time = stampOf(it.input, start)
+	ctx, cancel := context.WithTimeout(ctx, a.DecideTimeout)
+	defer cancel()
+	d, err := a.Decider.Decide(ctx, it.input)
+	if err == nil {
+		a.Observer.Decided(d, input.Operation, a.Now().Sub(start))
 	}
+	it.take(ctx, answer{d, err}, in)
+	return it
+}
+
+// refuse counts a question that was not understood and returns its 400. What is
+// not the caller's to ask has its answer already.
+func (a *api) refuse(c echo.Context, err error, in place) error {
+	if own, ok := errors.AsType[*Error](err); ok {
+		return own
+	}
+	field := fieldError(err)
 	d := decision.Invalid(field, a.Reporter.Status().Revision)
 	a.Observer.Decided(d, "", 0)
 	recordOf(c).decided = &d

@@ -11,7 +11,7 @@ import (
 	"github.com/westworld-charter/charter/internal/decision"
 )
 
-// Codes of [Error] beside invalid_request; docs/server.md lists them all.
+// Codes of [Error] beside invalid_request; docs/api.md lists them all.
 const (
 	codeUnauthenticated  = "unauthenticated"
 	codeForbiddenHost    = "forbidden_host"
@@ -27,6 +27,8 @@ const (
 	codeTimeout          = "timeout"
 	codeCanceled         = "canceled"
 	codeUnavailable      = "unavailable"
+
+	codeUnsupportedParameter = "unsupported_parameter"
 )
 
 // statusClientClosed is what nginx made customary for requests whose client left
@@ -79,16 +81,54 @@ type place int
 const (
 	bare    place = iota // the body is the question
 	wrapped              // the question is the value of "input"
-	wrapper              // the envelope around "input" itself
+	wrapper              // the envelope around questions
+	queried              // the parameters of the query are the question
+	asRole               // the four entities of AuthZEN, the subject being a role
+	asNode               // the same, the subject being a node
 )
 
 // locate names a field from the top of the request.
 func (p place) locate(field string) string {
 	field = shorten(field)
-	if p == wrapped && field != inputKey {
+	switch {
+	case field == inputKey:
+		return field
+	case p == wrapped:
 		return inputKey + "." + field
+	case p == asRole || p == asNode:
+		return p.entity(field)
+	default:
+		return field
 	}
-	return field
+}
+
+// entity names the member of an AuthZEN request that holds a field of the
+// question; other names are members of the request already.
+func (p place) entity(field string) string {
+	switch field {
+	case "role":
+		if p == asRole {
+			return "subject.id"
+		}
+		return "subject.properties.role"
+	case "node":
+		if p == asNode {
+			return "subject.id"
+		}
+		return "subject.properties.node"
+	case "claims":
+		return "subject.properties.claims"
+	case "operation":
+		return "action.name"
+	case "metric":
+		return "resource.id"
+	case "labels", "retention":
+		return "resource.properties." + field
+	case "purpose", "time":
+		return "context." + field
+	default:
+		return field
+	}
 }
 
 // hint tells those who mixed up the two forms of a question.

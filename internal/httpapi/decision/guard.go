@@ -1,6 +1,7 @@
 package decisionapi
 
 import (
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -17,8 +18,8 @@ import (
 func (a *api) guard(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
-		if r.ContentLength > a.MaxBody {
-			return bodyTooLarge(a.MaxBody)
+		if limit := a.limitOf(c); r.ContentLength > limit {
+			return bodyTooLarge(limit)
 		}
 		if crossOrigin(r) {
 			return &Error{
@@ -32,6 +33,22 @@ func (a *api) guard(next echo.HandlerFunc) echo.HandlerFunc {
 			}
 		}
 		return next(c)
+	}
+}
+
+// limitOf is the largest body that a route reads. A stream is read line by line
+// and may be of any length.
+func (a *api) limitOf(c echo.Context) int64 {
+	switch c.Path() {
+	case batchPath:
+		if lineByLine(c.Request()) {
+			return math.MaxInt64
+		}
+		return a.MaxBatchBody
+	case dataBatchPath, evaluationsPath, listPath:
+		return a.MaxBatchBody
+	default:
+		return a.MaxBody
 	}
 }
 
@@ -98,18 +115,4 @@ func loopbackHost(host string) bool {
 
 // identify lets a question pass only when it is settled who may assert its
 // role, node and claims.
-func (a *api) identify(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		if a.InsecureSelfAsserted {
-			return next(c)
-		}
-		// RFC 9110, 15.5.2: a 401 names a challenge. No scheme that a client
-		// could follow exists, hence a name of our own.
-		c.Response().Header().Set("WWW-Authenticate", `Charter realm="decisions"`)
-		return &Error{
-			status: http.StatusUnauthorized, Code: codeUnauthenticated,
-			Message: "the caller's identity is not proven, and asserting a role or node needs proof; on a machine of your own, " +
-				"start charter-server on loopback with --insecure-self-asserted (insecure_self_asserted: true in the configuration file)",
-		}
-	}
-}
+func (a *api) identify(next echo.HandlerFunc) echo.HandlerFunc { return a.require(ScopeCheck)(next) }

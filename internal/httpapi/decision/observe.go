@@ -26,7 +26,31 @@ type record struct {
 	id      string
 	input   decision.Input
 	decided *decision.Decision
+	tally   *tally // of the questions of a batch; nil otherwise
 	failure *Error
+}
+
+// tally counts what became of the questions of one request.
+type tally struct{ items, allowed, refused, failed int }
+
+func (t *tally) add(i *item) {
+	t.items++
+	switch {
+	case i.refused():
+		t.refused++
+	case i.fault != nil:
+		t.failed++
+	case i.decision.Allow:
+		t.allowed++
+	}
+}
+
+// count tells the log about a batch.
+func (rec *record) count(items []item) {
+	rec.tally = &tally{}
+	for i := range items {
+		rec.tally.add(&items[i])
+	}
 }
 
 // recordOf returns the record of a request; nil outside observe.
@@ -100,7 +124,7 @@ func (a *api) access(c echo.Context, rec *record, route string, took time.Durati
 	if route == "unmatched" {
 		attrs = append(attrs, slog.String("path", shorten(r.URL.Path)))
 	}
-	a.Log.LogAttrs(ctx, level, "request", append(attrs, rec.attrs()...)...)
+	a.Log.LogAttrs(ctx, level, "request", append(append(attrs, identityOf(c).attrs()...), rec.attrs()...)...)
 }
 
 func levelOf(route string, status int) slog.Level {
@@ -125,6 +149,9 @@ func (rec *record) attrs() []slog.Attr {
 		if d.DecisionID != "" {
 			attrs = append(attrs, slog.String("decision_id", d.DecisionID), slog.String("revision", d.Revision))
 		}
+	}
+	if t := rec.tally; t != nil {
+		attrs = append(attrs, slog.Int("items", t.items), slog.Int("allowed", t.allowed), slog.Int("refused", t.refused), slog.Int("failed", t.failed))
 	}
 	if e := rec.failure; e != nil {
 		// The message of a refused question can repeat what the caller wrote.

@@ -1,0 +1,294 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/westworld-charter/charter/internal/diag"
+	"github.com/westworld-charter/charter/internal/engine"
+	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
+	"github.com/westworld-charter/charter/internal/metrics"
+)
+
+// maxLogged bounds the findings of one refused policy in the log.
+const maxLogged = 20
+
+// part is something that is made from files and can be made again while the
+// server runs: the policy, certificates, tokens. Its fields are owned by whoever
+// holds Server.reloading.
+type part struct {
+	name string // of a faults entry, and in the log
+	// load makes the part and puts it in force, noting in from every file it
+	// looks at. After a failure the part in force stays.
+	load func(ctx context.Context, from stamps) error
+	seen stamps // what the last load looked at, failed or not
+	// pending is what watching saw change and not come to rest yet.
+	pending stamps
+}
+
+// fault is why a part is older than its files.
+type fault struct {
+	code, message string
+	since         time.Time
+}
+
+// faults are the parts that could not be loaded anew. Safe for concurrent use.
+type faults struct {
+	mu sync.Mutex
+	by map[string]fault // by the name of the part; guarded by mu
+}
+
+// set records a failure; the time of the first one in a row stays.
+func (f *faults) set(part, code, message string, now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if old, ok := f.by[part]; ok {
+		now = old.since
+	}
+	if f.by == nil {
+		f.by = map[string]fault{}
+	}
+	f.by[part] = fault{code, message, now}
+}
+
+// clear reports whether there was a fault.
+func (f *faults) clear(part string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, had := f.by[part]
+	delete(f.by, part)
+	return had
+}
+
+// gravest returns the fault that matters most to who asks for decisions, nil
+// when there is none.
+func (f *faults) gravest() *decisionapi.Degraded {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, name := range []string{partCache, partPolicy, partTokens, partTLS} {
+		if x, ok := f.by[name]; ok {
+			return &decisionapi.Degraded{Code: x.code, Message: x.message, Since: x.since.UTC()}
+		}
+	}
+	return nil
+}
+
+// Names of the parts.
+const (
+	partPolicy = "policy"
+	partTokens = "tokens"
+	partTLS    = "certificates"
+	partCache  = "cache" // which is not loaded, but can fail
+)
+
+// codeCacheMismatch is what /health says after a wrong answer of the cache.
+const codeCacheMismatch = "cache_mismatch"
+
+// Reloaded says what a reload did to the policy.
+type Reloaded struct {
+	Previous string `json:"previous"` // the revision before
+	Revision string `json:"revision"` // the revision in force now
+	Changed  bool   `json:"changed"`  // false when the files hold what was in force already
+}
+
+// Reload reads everything again that came from files: policy, state,
+// certificates, tokens. What cannot be loaded stays as it was, and the joined
+// errors say why; those of the policy are [*PolicyError]. Decisions under way
+// finish on the policy they began with. Why is for the log.
+func (s *Server) Reload(ctx context.Context, why string) (Reloaded, error) {
+	s.reloading.Lock()
+	defer s.reloading.Unlock()
+	before := s.engine.Current()
+	var failed []error
+	for _, p := range s.parts {
+		failed = append(failed, s.reloadPart(ctx, p, why))
+	}
+	after := s.engine.Current()
+	return Reloaded{Previous: revisionOf(before), Revision: revisionOf(after), Changed: before != after}, errors.Join(failed...)
+}
+
+func revisionOf(p *engine.Policy) string {
+	if p == nil {
+		return ""
+	}
+	return p.Revision()
+}
+
+// reloadPart needs reloading to be held.
+func (s *Server) reloadPart(ctx context.Context, p *part, why string) error {
+	log := s.log.With("part", p.name, "trigger", why)
+	from := stamps{}
+	err := p.load(ctx, from)
+	if err != nil && ctx.Err() != nil {
+		return err // the server stops; nothing is wrong with the files
+	}
+	p.seen, p.pending = from, nil
+	if err != nil {
+		s.faults.set(p.name, codeOf(err), healthMessage(p.name, err), time.Now())
+		logRefused(log, err)
+	} else if s.faults.clear(p.name) {
+		log.Info("no longer degraded")
+	}
+	return err
+}
+
+// codeOf names an error for /health and the API.
+func codeOf(err error) string {
+	if e, ok := errors.AsType[*PolicyError](err); ok {
+		return e.Code
+	}
+	if e, ok := errors.AsType[*accessError](err); ok {
+		return e.code
+	}
+	return "internal_error"
+}
+
+// healthMessage tells anybody who may see /health that something is wrong, and
+// nothing about paths and contents: those are in the log.
+func healthMessage(part string, err error) string {
+	what := "the " + part + " on disk cannot be loaded"
+	if e, ok := errors.AsType[*PolicyError](err); ok && e.Code == CodeBundleNotReproducible {
+		what = "the bundle on disk is not what its charter compiles to"
+	}
+	return what + "; what was loaded before stays in force, the log says more"
+}
+
+func logRefused(log *slog.Logger, err error) {
+	log.Error("not loaded; what was loaded before stays in force", "code", codeOf(err), "error", err.Error())
+	e, ok := errors.AsType[*PolicyError](err)
+	if !ok {
+		return
+	}
+	for i, f := range e.Findings {
+		if i == maxLogged {
+			log.Error("more findings are not shown", "findings", len(e.Findings))
+			return
+		}
+		log.Error("charter: "+f.Message, "code", f.Code, "location", f.Pos.String(), "fix", f.Fix)
+	}
+}
+
+// loadPolicy is the load of the part policy.
+func (s *Server) loadPolicy(ctx context.Context, from stamps) error {
+	now := s.active.again(time.Now())
+	if len(now) > 0 && s.active.same(now) {
+		for path, st := range now {
+			from[path] = st
+		}
+		s.metrics.Degraded(false)
+		return nil
+	}
+	start := time.Now()
+	p, warnings, err := s.preparePolicy(ctx, now, from)
+	if err != nil && ctx.Err() != nil {
+		return err
+	}
+	if err != nil {
+		s.metrics.LoadFailed(time.Since(start))
+		s.metrics.Degraded(s.engine.Current() != nil)
+		return err
+	}
+	s.active = from
+	s.engine.Swap(p) // also makes a new cache; a defect of the old one is in the log and the metrics
+	s.faults.clear(partCache)
+	meta := p.Charter().Metadata
+	s.metrics.Activated(metrics.Policy{Charter: meta.Name, Release: meta.Version, Revision: p.Revision()}, time.Now(), time.Since(start))
+	s.metrics.Degraded(false)
+	s.tellActive(p, warnings, time.Since(start))
+	return nil
+}
+
+// preparePolicy reads the policy, or only the state when nothing else changed.
+// Now are the stamps of what the active policy was made from.
+func (s *Server) preparePolicy(ctx context.Context, now, from stamps) (*engine.Policy, diag.List, error) {
+	current := s.engine.Current()
+	if current == nil || len(now) == 0 || !onlyChanged(s.active, now, s.options.State) {
+		return loadPolicy(ctx, s.options, from)
+	}
+	for path, st := range now {
+		from[path] = st
+	}
+	from.note(s.options.State)
+	state, err := loadState(s.options.State)
+	if err != nil {
+		return nil, nil, &PolicyError{Path: s.options.State, Code: CodeInvalidState, Err: err}
+	}
+	p, err := current.WithState(ctx, state)
+	if err != nil {
+		return nil, nil, &PolicyError{Path: s.options.State, Code: CodeInvalidState, Err: err}
+	}
+	return p, nil, nil
+}
+
+// onlyChanged reports whether all contents but that of one path are equal.
+func onlyChanged(before, after stamps, path string) bool {
+	for p, st := range before {
+		if p != path && after[p].sum != st.sum {
+			return false
+		}
+	}
+	return path != ""
+}
+
+func (s *Server) tellActive(p *engine.Policy, warnings diag.List, took time.Duration) {
+	logFindings(s.log, warnings)
+	if p.Charter().Enforcement.State == "required" && s.options.State == "" {
+		s.log.Warn("the charter requires a state document and none was given: collect and export are denied", "hint", "--state FILE")
+	}
+	s.log.Info("policy active", "charter", p.Charter().Metadata.Name, "revision", p.Revision(), "seconds", took.Seconds())
+}
+
+// watch looks at all files every interval until ctx ends.
+func (s *Server) watch(ctx context.Context, interval time.Duration) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			s.poll(ctx, now)
+		}
+	}
+}
+
+// poll reloads the parts whose files changed and then stayed the same from one
+// poll to the next: half of a charter can be a valid charter, with half of its
+// prohibitions.
+func (s *Server) poll(ctx context.Context, now time.Time) {
+	s.reloading.Lock()
+	defer s.reloading.Unlock()
+	for _, p := range s.parts {
+		before := p.seen
+		if p.pending != nil {
+			before = p.pending
+		}
+		next := before.again(now)
+		switch {
+		case p.seen.same(next):
+			p.seen, p.pending = next, nil
+		case p.pending == nil || !p.pending.same(next):
+			p.pending = next
+		default:
+			_ = s.reloadPart(ctx, p, "watch") // logged, and told by /health
+		}
+	}
+}
+
+// watched lists the paths that are looked at, sorted.
+func (s *Server) watched() []string {
+	s.reloading.Lock()
+	defer s.reloading.Unlock()
+	var paths []string
+	for _, p := range s.parts {
+		for path := range p.seen {
+			paths = append(paths, path)
+		}
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths)
+}

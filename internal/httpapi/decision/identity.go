@@ -1,0 +1,330 @@
+package decisionapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/westworld-charter/charter/internal/decision"
+)
+
+// Scopes say what an identity may do; the list is closed.
+const (
+	ScopeCheck   = "check"   // ask questions, for itself unless it has assert
+	ScopeAssert  = "assert"  // name any node, role and claims: a policy enforcement point
+	ScopeReplay  = "replay"  // name the time of a question
+	ScopeMetrics = "metrics" // scrape /metrics
+	ScopeAdmin   = "admin"   // reload, and everything on the diagnostics listener
+)
+
+// Scopes returns the closed list of scopes.
+func Scopes() []string {
+	return []string{ScopeCheck, ScopeAssert, ScopeReplay, ScopeMetrics, ScopeAdmin}
+}
+
+// Kinds of identities; the list is closed.
+const (
+	KindCertificate = "cert"
+	KindToken       = "token"
+	KindSelf        = "self" // whatever the caller says, on loopback
+	KindNone        = "none" // no proof, or none that holds
+)
+
+// Codes of 401, 403 and 429 answers about identity.
+const (
+	codeInsufficientScope = "insufficient_scope"
+	codeNodeMismatch      = "node_mismatch"
+	codeRoleNotHeld       = "role_not_held"
+	codeClaimNotHeld      = "claim_not_held"
+)
+
+// Identity is who asks, proven. Without [ScopeAssert] it speaks for Node alone,
+// in one of Roles.
+type Identity struct {
+	Kind   string
+	Name   string // for the log
+	Scopes []string
+	Node   string   // "" speaks for no node: its questions name none
+	Roles  []string // that it may name
+	Claims []string // that it may name
+	Held   []string // claims that every question of it carries
+}
+
+// Has reports whether the identity has a scope.
+func (id *Identity) Has(scope string) bool { return id != nil && slices.Contains(id.Scopes, scope) }
+
+// Access says who may ask. The zero value proves nobody's identity.
+type Access struct {
+	// Authenticate returns who sends a request, nil without proof. An error is
+	// proof that does not hold; its text goes to the caller. It must not read
+	// the body.
+	Authenticate func(r *http.Request) (*Identity, error)
+	// Limit takes one request from the budget of an identity and returns how
+	// long it has to wait when there is none left, else 0. Nil never limits.
+	Limit func(id *Identity) time.Duration
+	// Observe counts, by kind of identity, what became of it: ok,
+	// unauthenticated, forbidden or limited. Nil counts nothing.
+	Observe func(kind, result string)
+	// Routes are served beside those of this package, in the same way.
+	Routes []Route
+}
+
+// Route is a handler of the embedding process. Requests get there only with the
+// scope, "" being none; identity, limits, logs and counts are those of the other
+// routes.
+type Route struct {
+	Method  string // GET includes HEAD
+	Path    string // in echo's form, such as "/debug/*"
+	Scope   string
+	Handler http.Handler
+}
+
+// NewDiagnostics returns a handler of the given routes, of /health and, when
+// [Options.Metrics] is set, of /metrics, and of nothing else.
+func NewDiagnostics(o Options, routes []Route) (http.Handler, error) {
+	o.Access.Routes = routes
+	return serve(o, func(a *api, e *echo.Echo) {
+		get := []string{http.MethodGet, http.MethodHead}
+		e.Match(get, "/health", a.health)
+		if a.Metrics != nil {
+			e.Match(get, "/metrics", echo.WrapHandler(a.Metrics), a.scrape)
+		}
+		a.mount(e)
+	})
+}
+
+// mount registers the routes of the embedding process.
+func (a *api) mount(e *echo.Echo) {
+	for _, r := range a.Access.Routes {
+		methods := []string{r.Method}
+		if r.Method == http.MethodGet {
+			methods = append(methods, http.MethodHead)
+		}
+		e.Match(methods, r.Path, echo.WrapHandler(r.Handler), a.require(r.Scope))
+	}
+}
+
+const identityKey = "decisionapi.identity"
+
+// identityOf returns who sent the request. Before it is known, and on routes
+// open to everybody, that is nobody, who may do nothing.
+func identityOf(c echo.Context) *Identity {
+	if id, ok := c.Get(identityKey).(*Identity); ok {
+		return id
+	}
+	return &Identity{Kind: KindNone}
+}
+
+func (id *Identity) attrs() []slog.Attr {
+	if id.Kind == KindNone {
+		return nil
+	}
+	return []slog.Attr{slog.String("identity", id.Name), slog.String("identity_kind", id.Kind)}
+}
+
+// require lets a request pass only when its sender is known and has the scope.
+func (a *api) require(scope string) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			if scope == "" {
+				return next(c)
+			}
+			if err := a.admit(c, scope); err != nil {
+				return err
+			}
+			return next(c)
+		}
+	}
+}
+
+// scrape guards /metrics, which is open where nobody can prove an identity.
+func (a *api) scrape(next echo.HandlerFunc) echo.HandlerFunc {
+	if a.InsecureSelfAsserted || a.Access.Authenticate == nil {
+		return next
+	}
+	return a.require(ScopeMetrics)(next)
+}
+
+func (a *api) admit(c echo.Context, scope string) error {
+	id, err := a.who(c)
+	if err != nil {
+		a.count(KindNone, "unauthenticated")
+		return err
+	}
+	c.Set(identityKey, id)
+	if !id.Has(scope) {
+		a.count(id.Kind, "forbidden")
+		c.Response().Header().Set("WWW-Authenticate", `Bearer realm="charter", error="insufficient_scope", scope="`+scope+`"`)
+		return forbidden(codeInsufficientScope, "this needs the scope %s, which %s does not have", scope, id)
+	}
+	if a.Access.Limit != nil {
+		if wait := a.Access.Limit(id); wait > 0 {
+			a.count(id.Kind, "limited")
+			c.Response().Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+			return &Error{status: http.StatusTooManyRequests, Code: codeTooManyRequests, Message: fmt.Sprintf("too many requests from %s, slow down", id)}
+		}
+	}
+	a.count(id.Kind, "ok")
+	return nil
+}
+
+func (a *api) count(kind, result string) {
+	if a.Access.Observe != nil {
+		a.Access.Observe(kind, result)
+	}
+}
+
+// who finds out who sends the request.
+func (a *api) who(c echo.Context) (*Identity, error) {
+	if a.InsecureSelfAsserted { // guard made sure that it comes from this machine
+		return &Identity{Kind: KindSelf, Name: "self-asserted", Scopes: []string{ScopeCheck, ScopeAssert, ScopeMetrics, ScopeAdmin}}, nil
+	}
+	// RFC 9110, 15.5.2: a 401 names a challenge; RFC 6750, 3: no error code when
+	// there was no token at all.
+	challenge, message := `Bearer realm="charter"`, "the caller's identity is not proven, and asserting a role or node needs proof: "+
+		"a bearer token or a client certificate"
+	if a.Access.Authenticate == nil {
+		message = "the caller's identity is not proven, and asserting a role or node needs proof: start charter-server with --token-file or " +
+			"--tls-client-ca; on a machine of your own, on loopback, with --insecure-self-asserted (insecure_self_asserted: true in the configuration file)"
+	} else {
+		id, err := a.Access.Authenticate(c.Request())
+		if err == nil && id != nil {
+			return id, nil
+		}
+		if err != nil {
+			challenge, message = challenge+`, error="invalid_token"`, err.Error()
+		}
+	}
+	c.Response().Header().Set("WWW-Authenticate", challenge)
+	return nil, &Error{status: http.StatusUnauthorized, Code: codeUnauthenticated, Message: message}
+}
+
+// String names the identity in messages to itself.
+func (id *Identity) String() string {
+	switch id.Kind {
+	case KindCertificate:
+		return "the certificate of " + strconv.Quote(shorten(id.Name))
+	case KindToken:
+		return "the token " + strconv.Quote(shorten(id.Name))
+	default:
+		return "the caller"
+	}
+}
+
+func forbidden(code, format string, args ...any) *Error {
+	return &Error{status: http.StatusForbidden, Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// commonOf is what all questions of a request have in common before it says
+// more: who asks, and the node that goes without saying. Questions are read with
+// [base.question], which binds them; endpoints with forms of their own call
+// [Identity.bind] themselves.
+func commonOf(c echo.Context) base {
+	b := base{who: identityOf(c)}
+	if b.who.Node != "" && !b.who.Has(ScopeAssert) {
+		b.input.Node = b.who.Node
+		b.given.add("node")
+	}
+	return b
+}
+
+// bind makes a question that of its sender: what the sender may not say is
+// refused with an [*Error], what goes without saying is filled in. A question of
+// nobody is refused.
+func (id *Identity) bind(in decision.Input) (decision.Input, error) {
+	switch {
+	case !id.Has(ScopeCheck):
+		return in, forbidden(codeInsufficientScope, "asking needs the scope %s", ScopeCheck)
+	case in.Time != "" && !id.Has(ScopeReplay):
+		return decision.Input{}, chosenTime()
+	case id.Has(ScopeAssert):
+		return in, nil
+	}
+	if in.Node == "" {
+		in.Node = id.Node
+	}
+	if in.Node != id.Node {
+		return in, forbidden(codeNodeMismatch, "%s speaks for %s and may not ask for node %q", id, id.whom(), shorten(in.Node))
+	}
+	if !slices.Contains(id.Roles, in.Role) {
+		return in, forbidden(codeRoleNotHeld, "%s does not hold the role %q", id, shorten(in.Role))
+	}
+	for _, claim := range in.Claims {
+		if !slices.Contains(id.Claims, claim) && !slices.Contains(id.Held, claim) {
+			return in, forbidden(codeClaimNotHeld, "%s may not claim %q", id, shorten(claim))
+		}
+	}
+	in.Claims = withHeld(in.Claims, id.Held)
+	return in, nil
+}
+
+// withHeld adds the claims that go without saying. The questions of a batch
+// share their claims, so the result is a slice of its own when it differs.
+func withHeld(named, held []string) []string {
+	claims := named
+	for _, claim := range held {
+		if !slices.Contains(claims, claim) {
+			claims = append(slices.Clip(claims), claim)
+		}
+	}
+	return claims
+}
+
+// whom says in messages for whom the identity speaks.
+func (id *Identity) whom() string {
+	if id.Node == "" {
+		return "no node"
+	}
+	return "node " + strconv.Quote(shorten(id.Node))
+}
+
+// stampOf returns the time a question is decided at: the caller's when it may
+// choose one, else now.
+func stampOf(in decision.Input, now time.Time) string {
+	if in.Time != "" {
+		return in.Time
+	}
+	return stamp(now)
+}
+
+// Degraded says that something could not be loaded anew while what was loaded
+// before stays in force. Since is when that began.
+type Degraded struct {
+	Code    string    `json:"code"`
+	Message string    `json:"message"`
+	Since   time.Time `json:"since"`
+}
+
+// WriteError answers in the error shape, for handlers of a [Route].
+func WriteError(w http.ResponseWriter, status int, e Error) {
+	if e.Errors == nil {
+		e.Errors = []Problem{}
+	}
+	e.Errors = e.Errors[:min(len(e.Errors), maxProblems)]
+	WriteJSON(w, status, e)
+}
+
+// WriteJSON answers with v, for handlers of a [Route].
+func WriteJSON(w http.ResponseWriter, status int, v any) {
+	var body strings.Builder
+	enc := json.NewEncoder(&body)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(v); err != nil {
+		http.Error(w, "internal error", http.StatusInternalServerError)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(body.String())) // a client that left is no fault
+}
