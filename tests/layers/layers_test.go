@@ -37,6 +37,9 @@ func table() Rules {
 			{"github.com/prometheus/common", []string{"internal/exposition"}},
 			{"github.com/prometheus/client_model", []string{"internal/exposition", "internal/metrics"}},
 			{"github.com/spf13", []string{"internal/cli"}},
+			{"github.com/maypok86/otter", []string{"internal/engine"}},
+			// Its own gzip pins the bytes of bundles across Go releases.
+			{"github.com/klauspost/compress", []string{"internal/bundle"}},
 			{"gopkg.in/yaml.v3", []string{"internal/charter", "internal/app", "internal/policytest"}},
 			{"go.yaml.in", nil}, // one YAML library is enough
 			{"github.com/santhosh-tekuri/jsonschema", nil},
@@ -90,6 +93,28 @@ func TestImportsPointDownward(t *testing.T) {
 
 func TestThirdPartyModulesStayAtHome(t *testing.T) {
 	complain(t, table().Strangers(tree(t)))
+}
+
+// A new dependency is a decision: the table says who may use it.
+func TestEveryRequiredModuleHasAHome(t *testing.T) {
+	gomod, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, required := table(), 0
+	for line := range strings.Lines(string(gomod)) {
+		path, _, ok := strings.Cut(strings.TrimSpace(line), " v")
+		if !ok || strings.Contains(line, "// indirect") {
+			continue
+		}
+		required++
+		if _, ok := rules.home(path); !ok {
+			t.Errorf("go.mod requires %s, which has no home in tests/layers/layers_test.go: list the packages that may import it, nil for tests alone", path)
+		}
+	}
+	if required == 0 {
+		t.Error("found no required module in go.mod")
+	}
 }
 
 func TestBinariesLinkOnlyWhatTheyMayKnow(t *testing.T) {
