@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -318,5 +319,31 @@ func TestFurtherAnswers(t *testing.T) {
 		if err := d.fits(t, []string{"paths", c.path, strings.ToLower(c.method), "responses", c.status, "content", media, "schema"}, decode(t, body)); err != nil {
 			t.Errorf("%s: %v", body, err)
 		}
+	}
+}
+
+// Clients switch on the codes of errors: docs/api.md lists every one.
+func TestErrorCodesAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	constant := regexp.MustCompile(`(?m)^\tcode\w+ += "(\w+)"`)
+	files, _ := filepath.Glob("../../internal/httpapi/decision/*.go")
+	found := 0
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range constant.FindAllSubmatch(source, -1) {
+			found++
+			if !strings.Contains(string(page), "`"+string(m[1])+"`") {
+				t.Errorf("%s of %s is not in docs/api.md", m[1], file)
+			}
+		}
+	}
+	if found < 15 {
+		t.Errorf("only %d codes were found", found)
 	}
 }

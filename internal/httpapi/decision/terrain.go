@@ -69,7 +69,7 @@ func survey(c *charter.Charter) (*terrain, error) {
 		}
 	}
 	for _, g := range banned {
-		r := t.regionOf(g, banned)
+		r := t.regionOf(g, except(banned, g))
 		r.exact = enforced[r.match]
 		t.banned = append(t.banned, r)
 	}
@@ -117,6 +117,10 @@ func equals(globs []space.Glob, g space.Glob) []space.Glob {
 	return same
 }
 
+func except(globs []space.Glob, g space.Glob) []space.Glob {
+	return slices.DeleteFunc(slices.Clone(globs), func(o space.Glob) bool { return o.String() == g.String() })
+}
+
 func meet(a, b space.Glob) bool {
 	if apart(a, b) {
 		return false
@@ -137,7 +141,7 @@ const maxTries = 32
 // charter does not name exactly.
 func (t *terrain) regionOf(g space.Glob, others []space.Glob) region {
 	r := region{match: g.String()}
-	none := slices.DeleteFunc(slices.Clone(others), func(o space.Glob) bool { return o.String() == g.String() || apart(o, g) })
+	none := slices.DeleteFunc(slices.Clone(others), func(o space.Glob) bool { return apart(o, g) })
 	for range maxTries {
 		name, verdict := space.Witness([]space.Glob{g}, none)
 		switch verdict {
