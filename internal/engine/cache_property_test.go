@@ -26,7 +26,7 @@ func TestCachedIsUncached(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := engine.NewWith(engine.Options{VerifyEvery: -1})
-	asked := 0
+	asked, progress := 0, t.Logf // a long run that says nothing looks like one that hangs
 	rapid.Check(t, func(t *rapid.T) {
 		p, err := engine.Prepare(t.Context(), build(t, worldCharter(t)), nil)
 		if err != nil {
@@ -40,7 +40,9 @@ func TestCachedIsUncached(t *testing.T) {
 				t.Fatal(err)
 			}
 			e.Swap(p)
-			asked += compareAll(t, e, p, questions)
+			if asked += compareAll(t, e, p, questions); asked%100_000 == 0 {
+				progress("%d questions: %+v", asked, e.Stats())
+			}
 		}
 	})
 	s := e.Stats()
