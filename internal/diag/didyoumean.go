@@ -20,29 +20,47 @@ func DidYouMean(word string, candidates []string) string {
 	return best
 }
 
-// distance is the number of edits between two words, or more than limit.
+// usualWord is the length in characters up to which comparing takes no memory of
+// its own.
+const usualWord = 64
+
+// distance is the number of edits between two words, or more than limit. Of the
+// table of all prefixes only the cells within limit of the diagonal are filled in:
+// further away there are more edits than that.
 func distance(a, b string, limit int) int {
-	x, y := []rune(a), []rune(b)
+	var roomX, roomY [usualWord]rune
+	x, y := folded(roomX[:0], a), folded(roomY[:0], b)
 	if len(x)-len(y) > limit || len(y)-len(x) > limit {
 		return limit + 1
 	}
-	before, prev, row := make([]int, len(y)+1), make([]int, len(y)+1), make([]int, len(y)+1)
-	for j := range prev {
+	var room [3][usualWord + 1]int
+	before, prev, row := room[0][:], room[1][:], room[2][:]
+	if len(y) > usualWord {
+		before, prev, row = make([]int, len(y)+1), make([]int, len(y)+1), make([]int, len(y)+1)
+	}
+	for j := range min(limit+1, len(y)) + 1 {
 		prev[j] = j
 	}
 	for i := 1; i <= len(x); i++ {
-		row[0] = i
-		least := i
-		for j := 1; j <= len(y); j++ {
+		first, last := max(1, i-limit), min(len(y), i+limit)
+		row[first-1] = limit + 1
+		if first == 1 {
+			row[0] = i
+		}
+		least := row[first-1]
+		for j := first; j <= last; j++ {
 			cost := 1
-			if fold(x[i-1]) == fold(y[j-1]) {
+			if x[i-1] == y[j-1] {
 				cost = 0
 			}
 			row[j] = min(prev[j]+1, row[j-1]+1, prev[j-1]+cost)
-			if i > 1 && j > 1 && fold(x[i-1]) == fold(y[j-2]) && fold(x[i-2]) == fold(y[j-1]) {
+			if i > 1 && j > 1 && x[i-1] == y[j-2] && x[i-2] == y[j-1] {
 				row[j] = min(row[j], before[j-2]+1)
 			}
 			least = min(least, row[j])
+		}
+		if last < len(y) {
+			row[last+1] = limit + 1
 		}
 		if least > limit {
 			return limit + 1
@@ -50,6 +68,13 @@ func distance(a, b string, limit int) int {
 		before, prev, row = prev, row, before
 	}
 	return prev[len(y)]
+}
+
+func folded(room []rune, word string) []rune {
+	for _, r := range word {
+		room = append(room, fold(r))
+	}
+	return room
 }
 
 func fold(r rune) rune {

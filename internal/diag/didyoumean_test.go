@@ -76,3 +76,45 @@ func FuzzVisible(f *testing.F) {
 		excerpt(s, len(s)/2)
 	})
 }
+
+// reference is the textbook's table, filled in completely.
+func reference(a, b string) int {
+	x, y := folded(nil, a), folded(nil, b)
+	d := make([][]int, len(x)+1)
+	for i := range d {
+		d[i] = make([]int, len(y)+1)
+		d[i][0] = i
+	}
+	for j := range d[0] {
+		d[0][j] = j
+	}
+	for i := 1; i <= len(x); i++ {
+		for j := 1; j <= len(y); j++ {
+			cost := 1
+			if x[i-1] == y[j-1] {
+				cost = 0
+			}
+			d[i][j] = min(d[i-1][j]+1, d[i][j-1]+1, d[i-1][j-1]+cost)
+			if i > 1 && j > 1 && x[i-1] == y[j-2] && x[i-2] == y[j-1] {
+				d[i][j] = min(d[i][j], d[i-2][j-2]+1)
+			}
+		}
+	}
+	return d[len(x)][len(y)]
+}
+
+// What is left out of the table must not matter.
+func TestDistance(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		word := rapid.StringMatching(`[ab]{0,12}|[a-cä]{60,70}`)
+		a, limit := word.Draw(t, "a"), rapid.IntRange(0, 3).Draw(t, "limit")
+		b := word.Draw(t, "b")
+		if rapid.Bool().Draw(t, "near") && len(a) > 3 {
+			b = a[:len(a)/2] + rapid.StringMatching(`[ab]{0,3}`).Draw(t, "slip") + a[len(a)/2:]
+		}
+		want, got := reference(a, b), distance(a, b, limit)
+		if want <= limit && got != want || want > limit && got <= limit {
+			t.Fatalf("distance of %q and %q within %d: %d, want %d", a, b, limit, got, want)
+		}
+	})
+}
