@@ -114,7 +114,7 @@ func (q *Query) over(ctx context.Context, store storage.Store, txn storage.Trans
 		return nil, fmt.Errorf("prepare %s: %w", q.source.Query, err)
 	}
 	q.prepared = prepared
-	q.options = append(q.options[:len(q.options):len(q.options)], rego.EvalTransaction(txn))
+	q.options = append(q.options[:len(q.options):len(q.options)], rego.EvalTransaction(txn), rego.EvalBaseCache(&documents{data: q.source.Data}))
 	return q, nil
 }
 
