@@ -1,22 +1,14 @@
 package engine
 
-import (
-	"slices"
-	"strings"
-	"time"
+import "slices"
 
-	"github.com/westworld-charter/charter/internal/decision"
-)
-
-// circumstances is what the state document means for keys: which nodes it
-// speaks of, and when something changes by itself.
+// circumstances is what the state document means for keys: which nodes it and
+// the charter speak of, and when something changes by itself.
 type circumstances struct {
 	// off says why nothing can be cached under this state, "" when it can.
-	off string
-	// spoken holds tables by node: what they say about a node is evaluated.
-	spoken []map[string]any
-	grants map[string]any // by role, then by node
-	named  map[string]bool
+	off      string
+	mentions mentions
+	grants   map[string]any // by role, then by node: what they say is evaluated
 	// located is what the state says about nodes by name, of which rules read
 	// the labels that groups ask for. Nodes that agree in these are one place.
 	located     map[string]any
@@ -27,42 +19,24 @@ type circumstances struct {
 	points []int64
 }
 
-// mentions reports whether charter or state speak of the node of the question.
-func (c *circumstances) mentions(in *decision.Input) bool {
-	for _, entries := range c.spoken {
-		if _, ok := entries[in.Node]; ok {
-			return true
-		}
-	}
-	if c.named[in.Node] {
-		return true
-	}
-	granted, ok := c.grants[in.Role]
+// granted reports whether the state grants the role of the question for a time.
+func (c *circumstances) granted(role, node string) bool {
+	granted, ok := c.grants[role]
 	if !ok {
 		return false
 	}
 	byNode, isTable := granted.(map[string]any)
-	_, ok = byNode[in.Node]
+	_, ok = byNode[node]
 	return ok || !isTable
-}
-
-// epoch numbers the intervals between change points. All comparisons with the
-// time are "not before" or "before" a point, hence half-open.
-func (c *circumstances) epoch(now int64) uint32 {
-	i, found := slices.BinarySearch(c.points, now)
-	if found {
-		i++
-	}
-	return uint32(i)
 }
 
 // under reads the state document. Charter entries about nodes and the change
 // points of the charter are those of the vocabulary.
 func (v *vocabulary) under(state any) circumstances {
 	c := circumstances{
-		spoken: slices.Clone(v.spoken), points: slices.Clone(v.points), named: map[string]bool{},
-		groupLabels: v.groupLabels, places: &interner{},
+		mentions: mentions{}, points: slices.Clone(v.points), groupLabels: v.groupLabels, places: &interner{},
 	}
+	c.mentions.entries(v.spoken)
 	if state == nil {
 		c.sort()
 		return c
@@ -76,7 +50,7 @@ func (v *vocabulary) under(state any) circumstances {
 		if !ok {
 			return circumstances{off: "state: " + section + " is not an object"}
 		}
-		c.spoken = append(c.spoken, entries)
+		c.mentions.entries(entries)
 	}
 	if c.grants, ok = table(document, "grants"); !ok {
 		return circumstances{off: "state: grants is not an object"}
@@ -155,26 +129,18 @@ func (c *circumstances) override(v any) bool {
 	list, ok := nodes.([]any)
 	for _, item := range list {
 		node, isText := item.(string)
-		c.named[node] = true
+		c.mentions.of(node)
 		ok = ok && isText
 	}
 	return ok
 }
 
-// change notes a time of the state as the rules read it; false when they could
-// read it otherwise.
+// change notes a time of the state; false when the rules could read it
+// otherwise.
 func (c *circumstances) change(v any) bool {
-	text, ok := v.(string)
-	if !ok {
-		return false
+	point, ok := changePoint(v)
+	if ok {
+		c.points = append(c.points, point)
 	}
-	if !strings.Contains(text, "T") {
-		text += "T00:00:00Z"
-	}
-	t, err := time.Parse(time.RFC3339, text)
-	if err != nil || t.Year() < 1970 || t.Year() > 2261 {
-		return false
-	}
-	c.points = append(c.points, t.UnixNano())
-	return true
+	return ok
 }

@@ -17,6 +17,8 @@ type key struct {
 	metric, node uint32
 	place        uint32 // the node by its labels in the state document
 	epoch        uint32 // how many change points of charter and state have passed
+	since        uint32 // how many of those of the mentioned node
+	mentioned    string // the node, when charter or state speak of it by name
 	operation    uint8
 	claims       uint64 // which required claims of the role are held
 	labels       uint64 // which labels that some entry names are there with a value
@@ -38,6 +40,7 @@ const (
 // owned returns a key that does not keep the memory of a request alive.
 func (k key) owned() key {
 	k.role, k.purpose, k.retention = strings.Clone(k.role), strings.Clone(k.purpose), strings.Clone(k.retention)
+	k.mentioned = strings.Clone(k.mentioned)
 	return k
 }
 
@@ -67,10 +70,10 @@ func (y *keyer) key(in *decision.Input) (key, bool) {
 		return k, false
 	}
 	now, ok := instant(in.Time)
-	if !ok || y.mentions(in) {
+	if !ok || y.granted(in.Role, in.Node) {
 		return k, false
 	}
-	k.epoch = y.epoch(now)
+	k.epoch = passed(y.circumstances.points, now)
 	k.operation = uint8(slices.Index(operations[:], in.Operation))
 	if k.claims, ok = y.claimsOf(in); !ok {
 		return k, false
@@ -86,6 +89,12 @@ func (y *keyer) key(in *decision.Input) (key, bool) {
 	}
 	if k.place, ok = y.placeOf(in.Node); !ok {
 		return k, false
+	}
+	if m := y.mentions[in.Node]; m != nil {
+		if m.unusual || len(in.Node) > maxKeyText {
+			return k, false
+		}
+		k.mentioned, k.since = in.Node, passed(m.points, now)
 	}
 	k.node, ok = y.nodes.of(in.Node)
 	return k, ok

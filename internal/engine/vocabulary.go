@@ -23,10 +23,10 @@ type vocabulary struct {
 	// labels holds a bit for the first 64 labels that some entry names, 0 for
 	// the others.
 	labels     map[string]uint64
-	labelGlobs *space.Index     // nil without any
-	further    interner         // sets of labels without a bit
-	spoken     []map[string]any // tables by node
-	points     []int64          // change points of the charter
+	labelGlobs *space.Index   // nil without any
+	further    interner       // sets of labels without a bit
+	spoken     map[string]any // what the charter says about nodes, by name
+	points     []int64        // change points of the charter
 	// groupLabels are the labels of nodes that groups ask for, sorted.
 	groupLabels []string
 }
@@ -48,7 +48,7 @@ func newVocabulary(root any, globs patterns) (*vocabulary, error) {
 	}
 	v := &vocabulary{
 		required: r.required, labels: numbered(r.labels),
-		spoken: []map[string]any{r.section("nodes")}, points: r.points,
+		spoken: r.section("nodes"), points: r.points,
 		groupLabels: slices.Sorted(maps.Keys(r.groupLabels)),
 	}
 	if len(r.labelGlobs) > 0 {

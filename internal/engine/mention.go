@@ -1,0 +1,80 @@
+package engine
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// mention is what charter and state say about one node by its name. Such a node
+// is a class of its own, and some of what is said ends by itself.
+type mention struct {
+	// points are the instants at which that changes, in nanoseconds since 1970,
+	// ascending.
+	points []int64
+	// unusual says that rules could read it otherwise than this package does.
+	unusual bool
+}
+
+// mentions is by node. It is complete before it is used and never changes then.
+type mentions map[string]*mention
+
+func (m mentions) of(node string) *mention {
+	if m[node] == nil {
+		m[node] = &mention{}
+	}
+	return m[node]
+}
+
+// entries notes a table by node whose rows may say until when they hold. Until is
+// read by the rules only when it is a text; a row without it holds for good.
+func (m mentions) entries(rows map[string]any) {
+	for node, row := range rows {
+		at := m.of(node)
+		fields, ok := row.(map[string]any)
+		if !ok {
+			at.unusual = true
+			continue
+		}
+		until, given := fields["until"]
+		if !given {
+			continue
+		}
+		point, ok := changePoint(until)
+		if !ok {
+			at.unusual = true
+			continue
+		}
+		i, known := slices.BinarySearch(at.points, point)
+		if !known {
+			at.points = slices.Insert(at.points, i, point)
+		}
+	}
+}
+
+// changePoint reads a time of charter or state as the rules do; false when they
+// could read it otherwise.
+func changePoint(v any) (ns int64, ok bool) {
+	text, ok := v.(string)
+	if !ok {
+		return 0, false
+	}
+	if !strings.Contains(text, "T") {
+		text += "T00:00:00Z"
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil || t.Year() < 1970 || t.Year() > 2261 {
+		return 0, false
+	}
+	return t.UnixNano(), true
+}
+
+// passed is how many of the points have come. All comparisons with the time are
+// "not before" or "before" a point, hence half-open.
+func passed(points []int64, now int64) uint32 {
+	i, found := slices.BinarySearch(points, now)
+	if found {
+		i++
+	}
+	return uint32(i)
+}
