@@ -48,7 +48,8 @@ type charterRow struct {
 }
 
 // nameRow says which entries one exact name or glob belongs to. Only repeats the
-// clause when there is but one, Free says that no forbidden entry is among them.
+// clause when there is but one, Free says that nothing forbids: no entry with
+// this very name or glob and, for an exact name, none whose glob matches it.
 type nameRow struct {
 	Rank      int    `json:"rank,omitempty"`
 	Only      string `json:"only,omitempty"`
@@ -57,6 +58,8 @@ type nameRow struct {
 	Forbidden set    `json:"forbidden,omitempty"`
 }
 
+// clauseRow is one clause. Where is the groups whose exact names are all its
+// nodes; absent when they are not, or when a waiver may be in play.
 type clauseRow struct {
 	Category    string               `json:"category"`
 	Access      string               `json:"access"`
@@ -65,6 +68,7 @@ type clauseRow struct {
 	Retention   int64                `json:"retention_s,omitempty"`
 	Unlimited   bool                 `json:"unlimited,omitempty"`
 	Nodes       selector             `json:"nodes"`
+	Where       set                  `json:"where,omitempty"`
 	Forbid      set                  `json:"forbid"`
 	Drop        set                  `json:"drop"`
 	Limits      set                  `json:"limits"`
@@ -82,10 +86,13 @@ type forbiddenRow struct {
 	Droppable bool   `json:"droppable"`
 }
 
+// labelTable is the forbidden labels. Spoken is a regular expression that finds
+// any label of which this table or a clause speaks among names joined by line ends.
 type labelTable struct {
 	Exact    map[string]set            `json:"exact"`
 	Prefixes map[string]map[string]set `json:"prefixes"`
 	Lengths  map[string]int            `json:"lengths"`
+	Spoken   string                    `json:"spoken"`
 }
 
 type roleRow struct {

@@ -42,20 +42,7 @@ func newTables(c *charter.Charter) (*tables, error) {
 			return nil, err
 		}
 	}
-	t.summarize()
-	return t, nil
-}
-
-// summarize fills in what follows from the rest of each row.
-func (t *tables) summarize() {
-	for _, row := range t.Exact {
-		if len(row.Clauses) == 1 {
-			row.Only = slices.Collect(maps.Keys(row.Clauses))[0]
-		}
-	}
-	for _, row := range t.Patterns {
-		row.Free = len(row.Forbidden) == 0
-	}
+	return t, t.summarize()
 }
 
 func (t *tables) addCharter(c *charter.Charter) error {

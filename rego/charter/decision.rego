@@ -22,14 +22,37 @@ import data.charter.validity
 decision := {
 	"allow": true,
 	"outcome": "allowed",
-	"revision": revision,
-	"clause": selection.id,
+	"revision": data.charter.tables.charter.revision,
+	"clause": plain.id,
 	"severity": "none",
 	"reasons": [],
-	"obligations": obligations.usual,
+	"obligations": clause.obligations,
+	"mode": clause.mode,
+} if {
+	clause := plain.clause
+	clause.limits == {}
+} else := {
+	"allow": true,
+	"outcome": "allowed",
+	"revision": data.charter.tables.charter.revision,
+	"clause": plain.id,
+	"severity": "none",
+	"reasons": [],
+	"obligations": object.union(plain.clause.obligations, obligations.rates),
 	"mode": plain.clause.mode,
 } if {
 	plain.clause
+} else := {
+	"allow": false,
+	"outcome": "unknown_metric",
+	"revision": data.charter.tables.charter.revision,
+	"clause": "default",
+	"severity": "low",
+	"reasons": [conditions.unspoken],
+	"obligations": {},
+	"mode": "enforce",
+} if {
+	plain.unknown
 } else := {
 	"allow": true,
 	"outcome": "allowed",
@@ -81,35 +104,66 @@ denial := {
 
 all_reasons := reasons.ordered(found)
 
+# Reasons are looked for only where something does not hold.
 found := request.problems if {
 	not request.valid
 	count(request.problems) > 0
-} else := union({
-	forbidden.reasons,
-	standing.reasons,
-	validity.reasons,
-	conditions.reasons,
-	conditions.notes,
-	unexplained,
-})
+} else := against
+
+against contains reason if {
+	not forbidden.clear
+	some reason in forbidden.reasons
+}
+
+against contains reason if {
+	not standing.clear
+	some reason in standing.reasons
+}
+
+against contains reason if {
+	not validity.clear
+	some reason in validity.reasons
+}
+
+against contains reason if {
+	not conditions.met
+	some reason in conditions.reasons
+}
+
+against contains reason if some reason in conditions.notes
 
 # What denies without being able to say why is a reason of its own, which no mode
 # lifts.
-unexplained contains {
+against contains undetermined if {
+	not request.valid
+	count(request.problems) == 0
+}
+
+against contains undetermined if {
+	not forbidden.clear
+	count(forbidden.reasons) == 0
+}
+
+against contains undetermined if {
+	not standing.clear
+	count(standing.reasons) == 0
+}
+
+against contains undetermined if {
+	not validity.clear
+	count(validity.reasons) == 0
+}
+
+against contains undetermined if {
+	not conditions.met
+	count(conditions.reasons) == 0
+}
+
+undetermined := {
 	"code": "undetermined",
 	"clause": "default",
 	"severity": "high",
 	"message": "no condition that could be named failed, yet not all of them hold",
-} if {
-	some [clear, why] in [
-		[request.valid, set()],
-		[forbidden.clear, forbidden.reasons],
-		[standing.clear, standing.reasons],
-		[validity.clear, validity.reasons],
-		[conditions.met, conditions.reasons],
-	]
-	clear == false
-	count(why) == 0
 }
 
 # Notes say that a waiver or override helped; they never deny.

@@ -9,20 +9,20 @@ tables := {
 	"levels": {"public": 0, "operator": 1, "audit": 2},
 	"purposes": {"operations": true, "billing": true, "capacity": true},
 	"exact": {
-		"latency_p50": {"only": "net.latency", "clauses": {"net.latency": true}},
-		"plain": {"only": "net.plain", "clauses": {"net.plain": true}},
-		"split": {"clauses": {"net.east": true, "net.west": true}},
+		"latency_p50": {"only": "net.latency", "free": true, "clauses": {"net.latency": true}},
+		"plain": {"only": "net.plain", "free": true, "clauses": {"net.plain": true}},
+		"split": {"free": true, "clauses": {"net.east": true, "net.west": true}},
 		"gps_fix": {"only": "net.plain", "clauses": {"net.plain": true}, "forbidden": {"f.exact": true}},
-		"shadowed": {"only": "net.shadow", "clauses": {"net.shadow": true}},
-		"warned": {"only": "net.warn", "clauses": {"net.warn": true}},
-		"core_only": {"only": "net.core", "clauses": {"net.core": true}},
-		"site_only": {"only": "net.site", "clauses": {"net.site": true}},
-		"guarded": {"only": "net.guarded", "clauses": {"net.guarded": true}},
+		"shadowed": {"only": "net.shadow", "free": true, "clauses": {"net.shadow": true}},
+		"warned": {"only": "net.warn", "free": true, "clauses": {"net.warn": true}},
+		"core_only": {"only": "net.core", "free": true, "clauses": {"net.core": true}},
+		"site_only": {"only": "net.site", "free": true, "clauses": {"net.site": true}},
+		"guarded": {"only": "net.guarded", "free": true, "clauses": {"net.guarded": true}},
 		"loose_name": {"only": "net.plain", "clauses": {"net.plain": true}, "forbidden": {"f.loose": true}},
 	},
 	"patterns": {
-		"node_*": {"rank": 20485, "free": true, "clauses": {"net.node": true}},
-		"node_cpu_*": {"rank": 36873, "free": true, "clauses": {"net.plain": true}},
+		"node_*": {"rank": 20485, "only": "net.node", "free": true, "clauses": {"net.node": true}},
+		"node_cpu_*": {"rank": 36873, "only": "net.plain", "free": true, "clauses": {"net.plain": true}},
 		"*gps*": {"rank": 3, "forbidden": {"f.gps": true}},
 	},
 	"clauses": clauses,
@@ -37,6 +37,7 @@ tables := {
 		"exact": {"latitude": {"f.gps": true}, "serial": {"f.serial": true}, "host": {"f.host": true}},
 		"prefixes": {"gps_": {"gps_*": {"f.gps": true}}},
 		"lengths": {"4": 4},
+		"spoken": `(?:^|\n)client_ip(?:\n|$)|(?:^|\n)gps_|(?:^|\n)host(?:\n|$)|(?:^|\n)latitude(?:\n|$)|(?:^|\n)serial(?:\n|$)`,
 	},
 	"roles": {
 		"operator": {
@@ -57,6 +58,7 @@ tables := {
 		"edge-15": {"status": "odd"},
 	},
 	"groups": {
+		"*": {"exact": {"*": true}},
 		"core": {"exact": {"core-1": true}, "globs": {"core-*": true}},
 		"site": {"labels": {"site": "eu"}},
 		"empty": {},
@@ -69,7 +71,7 @@ tables := {
 
 clauses["net.latency"] := but(clause, {"access": "public", "purposes": {"operations": true}, "limits": {"l.all": true, "l.operator": true}})
 
-clauses["net.plain"] := clause
+clauses["net.plain"] := object.remove(clause, ["where"])
 
 clauses["net.node"] := but(clause, {
 	"access": "operator", "operations": {"collect": true, "read": true, "export": true}, "drop": {"serial": true, "latitude": true, "host": true},
@@ -77,23 +79,23 @@ clauses["net.node"] := but(clause, {
 	"unlimited": true,
 })
 
-clauses["net.east"] := but(clause, {"nodes": {"exact": {"east-1": true}}})
+clauses["net.east"] := but(object.remove(clause, ["where"]), {"nodes": {"exact": {"east-1": true}}})
 
-clauses["net.west"] := but(clause, {"nodes": {"exact": {"west-1": true}}})
+clauses["net.west"] := but(object.remove(clause, ["where"]), {"nodes": {"exact": {"west-1": true}}})
 
 clauses["net.shadow"] := but(clause, {"mode": "shadow"})
 
 clauses["net.warn"] := but(clause, {"mode": "warn"})
 
-clauses["net.core"] := but(clause, {"nodes": {"groups": {"core": true, "empty": true}}})
+clauses["net.core"] := but(clause, {"nodes": {"groups": {"core": true, "empty": true}}, "where": {"core": true, "empty": true}})
 
-clauses["net.site"] := but(clause, {"nodes": {"groups": {"site": true}}})
+clauses["net.site"] := but(clause, {"nodes": {"groups": {"site": true}}, "where": {"site": true}})
 
 clauses["net.guarded"] := but(clause, {"protected": true})
 
 clause := {
 	"category": "network", "access": "public", "operations": {"collect": true, "read": true}, "purposes": {"": true, "operations": true, "billing": true, "capacity": true},
-	"retention_s": 2592000, "nodes": any, "forbid": {}, "drop": {}, "limits": {},
+	"retention_s": 2592000, "nodes": any, "where": {"*": true}, "forbid": {}, "drop": {}, "limits": {},
 	"obligations": {"retention": "30d"}, "mode": "enforce", "protected": false,
 }
 

@@ -147,12 +147,17 @@ notes contains note if some note in grants.notes
 # description: Every condition that does not hold, or that no clause speaks for the metric.
 reasons := failed if {
 	selection.found
-} else := {{
+} else := {unspoken}
+
+# METADATA
+# title: Unspoken
+# description: The reason when no clause speaks for the metric.
+unspoken := {
 	"code": "unknown_metric",
 	"clause": "default",
 	"severity": "low",
 	"message": "no clause speaks for the metric",
-}}
+}
 
 failed contains reason("operation_not_permitted", sprintf("operation %s is not permitted", [input.operation])) if {
 	not operation_permitted

@@ -1,82 +1,107 @@
 # METADATA
 # title: The plain case
 # description: |
-#   The short way to an allowance, for most questions: a well-formed question with
-#   a full time stamp, no retention asked for, a node that neither the charter nor
-#   the state speaks of, and no waiver or override in play. It is one
-#   conjunction of positive conditions, stricter than data.charter.permitted, so
-#   that most decisions cost a fraction of the long way. It never denies: whatever
-#   does not hold here is decided the long way. The tests decide every case both
-#   ways and expect the same document.
+#   The short way to the two answers that are given most: an allowance with nothing
+#   in play beyond the clause and its limits, and a metric that no clause speaks
+#   for. A question is plain when it is well formed, has a full time stamp, asks for
+#   no retention, sends no label that any entry speaks of, and is about a node that
+#   neither the charter nor the state speaks of. Both answers are conjunctions of
+#   positive conditions, stricter than the rules they stand in for. What does not
+#   hold here is decided the long way; the tests decide every case both ways and
+#   expect the same document.
 package charter.plain
 
-import data.charter.nodes
 import data.charter.patterns
-import data.charter.selection
 
 # METADATA
 # title: Clause
 # description: The clause that allows the question; undefined when the case is not plain.
 clause := selected if {
-	# The question is well formed: concat is undefined unless all it is given are
-	# strings, and builtins on local values cost far less than rules.
-	asked := object.union(
-		{"claims": [], "labels": {}, "metric": "", "node": "", "operation": "", "purpose": "", "retention": "", "role": "", "time": ""},
-		input,
-	)
-	count(asked) == 9
-	concat("", [asked.metric, asked.node, asked.operation, asked.purpose, asked.role]) != ""
-	asked.metric != ""
-	asked.node != ""
-	asked.retention == ""
-	is_array(asked.claims)
-	concat("", asked.claims) >= ""
-	is_object(asked.labels)
-	concat("", [value | some value in asked.labels]) >= ""
-	tables := data.charter.tables
+	selected := data.charter.tables.clauses[id]
+	selected.operations[input.operation]
 
-	# Nothing beyond the clause is in play.
-	object.get(tables.nodes, asked.node, null) == null
-	object.get(state, ["standing", asked.node], null) == null
-	object.get(state, ["revocations", asked.node], null) == null
-	object.get(state, ["overrides"], null) == null
-
-	# The charter is valid.
-	tables.charter.state == "optional"
-	time.parse_rfc3339_ns(asked.time) < tables.charter.stale_ns
-
-	# Nothing is forbidden: every glob that matches has a row that forbids nothing,
-	# and no label is one that forbidden entries speak of.
-	is_object(tables.patterns)
-	is_object(tables.labels.exact)
-	is_object(tables.labels.prefixes)
-	is_object(tables.labels.lengths)
-	object.get(tables.exact, [asked.metric, "forbidden"], null) == null
-	free := {glob | some glob in patterns.metric; tables.patterns[glob].free == true}
-	count(free) == count(patterns.metric)
-	labels := {name | some name, value in asked.labels; value != ""}
-	count({name | some name in labels; tables.labels.exact[name]}) == 0
-	count({name | some name in labels; some length in tables.labels.lengths; tables.labels.prefixes[substring(name, 0, length)]}) == 0
-
-	# The clause permits it.
-	selected := selection.clause
-	object.get(tables.waivers, selection.id, null) == null
-	selected.operations[asked.operation]
-	count(labels & object.keys(selected.forbid)) == 0
-	nodes.selected(selected.nodes)
+	# Groups that list the node; the group * lists all.
+	some group, _ in selected.where
+	some node in [input.node, "*"]
+	data.charter.tables.groups[group].exact[node]
 
 	# The role permits it.
-	role := tables.roles[asked.role]
+	role := data.charter.tables.roles[input.role]
 	role.renew_ns == 0
-	count(object.keys(role.requires) - {claim | some claim in asked.claims}) == 0
+	claims := object.get(input, "claims", [])
+	is_array(claims)
+	held := {claim | some claim in claims; is_string(claim)}
+	count(held) == count(claims)
+	object.subset(held, object.keys(role.requires))
 	rights := {
 		"collect": object.get(role.collects, selected.category, false),
 		"read": object.get(role.reads, selected.access, false),
 	}
-	rights[asked.operation] == true
-	is_number(tables.levels[selected.access])
-	purposes := {"collect": {asked.purpose: true}, "read": selected.purposes}
-	purposes[asked.operation][asked.purpose]
+	rights[input.operation] == true
+	purpose := object.get(input, "purpose", "")
+	purposes := {"collect": {purpose: true}, "read": selected.purposes}
+	purposes[input.operation][purpose]
+	ordinary
+}
+
+# METADATA
+# title: Clause id
+# description: The one clause that speaks for the metric; undefined when something may forbid the metric.
+id := data.charter.tables.exact[input.metric].only if data.charter.tables.exact[input.metric].free
+
+id := data.charter.tables.patterns[glob].only if {
+	unlisted
+	count(patterns.metric) == 1
+	some glob in patterns.metric
+	data.charter.tables.patterns[glob].free
+}
+
+# METADATA
+# title: Unknown
+# description: No clause speaks for the metric, and nothing else is to be said.
+unknown if {
+	data.charter.tables.charter.mode == "enforce"
+	input.operation in {"collect", "read"}
+	is_string(input.metric)
+	input.metric != ""
+	is_string(input.role)
+	input.role != ""
+	claims := object.get(input, "claims", [])
+	is_array(claims)
+	count([claim | some claim in claims; is_string(claim)]) == count(claims)
+	unlisted
+	is_object(data.charter.tables.patterns)
+	count(patterns.metric) == 0
+	ordinary
+}
+
+unlisted if object.get(data.charter.tables.exact, input.metric, null) == null
+
+# What both have in common.
+ordinary if {
+	object.subset({"claims", "labels", "metric", "node", "operation", "purpose", "retention", "role", "time"}, object.keys(input))
+	is_string(object.get(input, "purpose", ""))
+	object.get(input, "retention", "") == ""
+
+	# Neither the charter nor the state speaks of the node.
+	is_string(input.node)
+	input.node != ""
+	object.get(data.charter.tables.nodes, input.node, null) == null
+	object.get(state, ["standing", input.node], null) == null
+	object.get(state, ["revocations", input.node], null) == null
+	object.get(state, "overrides", null) == null
+
+	# The charter is valid.
+	data.charter.tables.charter.state == "optional"
+	time.parse_rfc3339_ns(input.time) < data.charter.tables.charter.stale_ns
+
+	# No entry speaks of a label that was sent. A name that holds line ends can only
+	# look like one that is spoken of.
+	sent := object.get(input, "labels", {})
+	is_object(sent)
+	names := [name | some name, value in sent; is_string(value)]
+	count(names) == count(sent)
+	regex.match(data.charter.tables.labels.spoken, concat("\n", names)) == false
 }
 
 default state := {}

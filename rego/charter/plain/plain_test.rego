@@ -47,6 +47,7 @@ agree(question, state) if {
 		with data.charter.patterns.node as set()
 	long := charter.decision with input as question
 		with data.charter.plain.clause as false
+		with data.charter.plain.unknown as false
 		with data.charter.tables as tables
 		with data.charter_state as state
 		with data.charter.patterns.metric as globs
@@ -54,10 +55,29 @@ agree(question, state) if {
 	short == long
 }
 
-# Without this the tests above could pass because nothing is plain.
-test_plain_cases if {
-	every metric in ["guarded", "shadowed", "node_load"] { clause(fixture.ask({"metric": metric})) }
+# Without these the tests above could pass because nothing is plain.
+test_plain_allowances if {
+	every metric in ["guarded", "shadowed", "node_load", "latency_p50"] { clause(fixture.ask({"metric": metric})) }
 	clause(fixture.ask({"metric": "guarded", "operation": "read", "labels": {"cpu": "0"}}))
+	clause(fixture.ask({"metric": "core_only", "node": "core-1"}))
+}
+
+test_plain_unknown if {
+	unknown(fixture.ask({"metric": "nothing"}))
+	unknown(fixture.ask({"metric": "nothing", "operation": "read", "labels": {"cpu": "0"}, "claims": []}))
+}
+
+# What is not plain, because something else may be to be said.
+test_not_plain if {
+	every change in [
+		{"node": "edge-13"}, {"retention": "1d"}, {"time": "2026-06-01"}, {"labels": {"host": ""}}, {"labels": {"cpu": 0}},
+		{"labels": {"a\nhost": "1"}}, {"claims": ["mtls", 1]}, {"metrik": "x"}, {"node": ""}, {"node": 1}, {"purpose": 1}, {"operation": "export"},
+	] {
+		not_clause(fixture.ask(object.union({"metric": "guarded"}, change)))
+		not_unknown(fixture.ask(object.union({"metric": "nothing"}, change)))
+	}
+	not_unknown(fixture.ask({"metric": "guarded"}))
+	not_clause(fixture.ask({"metric": "core_only", "node": "edge-1"}))
 }
 
 clause(question) := found if {
@@ -66,3 +86,14 @@ clause(question) := found if {
 		with data.charter.patterns.metric as fixture.matching(question.metric)
 		with data.charter.patterns.node as set()
 }
+
+unknown(question) if {
+	data.charter.plain.unknown with input as question
+		with data.charter.tables as fixture.tables
+		with data.charter.patterns.metric as fixture.matching(question.metric)
+		with data.charter.patterns.node as set()
+}
+
+not_clause(question) if not clause(question)
+
+not_unknown(question) if not unknown(question)

@@ -10,6 +10,7 @@ package workload
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
@@ -136,6 +137,16 @@ func (s *Spec) Uniform(n int) []decision.Input {
 func (s *Spec) Scrape() []decision.Input {
 	node := s.Nodes[7]
 	return s.ask(Series, func(*rand.Rand) string { return node })
+}
+
+// EveryClause returns one question for each clause.
+func (s *Spec) EveryClause() []decision.Input {
+	var questions []decision.Input
+	for i, c := range slices.Concat(s.Exact, s.Globs) {
+		in := decision.Input{Metric: c.Match[0], Node: s.Nodes[0], Role: Operator, Operation: decision.Collect, Claims: Claims()}
+		questions = append(questions, At(in, i))
+	}
+	return questions
 }
 
 // ask draws n questions.

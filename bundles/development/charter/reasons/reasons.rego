@@ -65,7 +65,7 @@ outcome(code) := object.get(outcomes, code, "denied")
 # METADATA
 # title: Denies
 # description: The codes that deny; the others only inform.
-denies := {code: true | some code in (object.keys(precedence) - informative)}
+denies := object.remove(precedence, informative)
 
 # METADATA
 # title: Ordered
@@ -86,12 +86,13 @@ ordered(set) := [entry[4] |
 # title: Strictest mode
 # description: The mode that counts for a denial with these reasons, enforce unless every one of them is milder.
 strictest(denying) := "shadow" if {
-	count(denying) > 0
-	every reason in denying { mode(reason) == "shadow" }
+	modes(denying) == {"shadow"}
 } else := "warn" if {
 	count(denying) > 0
-	every reason in denying { mode(reason) in {"warn", "shadow"} }
+	count(modes(denying) - {"warn", "shadow"}) == 0
 } else := "enforce"
+
+modes(denying) := {mode(reason) | some reason in denying}
 
 # METADATA
 # title: Mode of a reason

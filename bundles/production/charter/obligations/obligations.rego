@@ -19,13 +19,6 @@ default document := {}
 
 document := object.union(base, object.union(retention, rates)) if request.valid
 
-# METADATA
-# title: The usual obligations
-# description: Those of the selected clause when no retention was asked for and nothing is granted beyond the clause.
-usual := base if {
-	selection.clause.limits == {}
-} else := object.union(base, rates)
-
 base := selection.clause.obligations
 
 # What was asked for, when it is permitted; else the longest that is.
@@ -36,6 +29,9 @@ retention := {"retention": input.retention} if {
 	grants.longest.retention_s > selection.clause.retention_s
 } else := {}
 
+# METADATA
+# title: Rates
+# description: The limits of the selected clause that speak of the role and the node.
 rates := {"rates": sort(applicable)} if {
 	count(applicable) > 0
 } else := {}
