@@ -23,12 +23,23 @@ const batchSize = 1000
 // processes.
 func httpRows() []row {
 	return []row{
-		overHTTP("cold_vs_opa_run_http", atLeast(1.3), true, (*bench).opaBundle, (*bench).uncachedServer),
-		overHTTP("cached_vs_opa_run_http", atLeast(3), true, (*bench).opaBundle, (*bench).charterServer),
-		overHTTP("cold_vs_opa_run_naive_http", goal{}, false, naiveServer, (*bench).uncachedServer),
-		batched("batch_cold_vs_opa_run_http", atLeast(4), (*bench).uncachedServer),
-		batched("batch_cached_vs_opa_run_http", atLeast(20), (*bench).charterServer),
+		overHTTP("cold_vs_opa_run_http", atLeast(1.3), true, uniform, (*bench).opaBundle, (*bench).uncachedServer),
+		overHTTP("cached_vs_opa_run_http", atLeast(3), true, scraped, (*bench).opaBundle, (*bench).charterServer),
+		overHTTP("cold_vs_opa_run_naive_http", goal{}, false, uniform, naiveServer, (*bench).uncachedServer),
+		batched("batch_cold_vs_opa_run_http", atLeast(4), uniform, (*bench).uncachedServer),
+		batched("batch_cached_vs_opa_run_http", atLeast(20), scraped, (*bench).charterServer),
 	}
+}
+
+// asked is the questions that both servers get.
+type asked func(s *subject) []decision.Input
+
+func uniform(s *subject) []decision.Input { return s.uniform }
+
+// scraped is one scrape, which is asked again and again: in whole batches.
+func scraped(s *subject) []decision.Input {
+	scrape := s.spec.Scrape()
+	return scrape[:len(scrape)/batchSize*batchSize]
 }
 
 // starter starts a server for a subject.
@@ -39,36 +50,38 @@ func naiveServer(b *bench, ctx context.Context, s *subject) (*server, error) {
 }
 
 // overHTTP compares two servers question by question.
-func overHTTP(name string, g goal, short bool, theirs, mine starter) row {
+func overHTTP(name string, g goal, short bool, of asked, theirs, mine starter) row {
 	return row{name, short, func(ctx context.Context, b *bench) ([]line, error) {
 		return b.pair(ctx, theirs, mine, func(s *subject, a, ours *server) (line, error) {
-			sideA, err := a.side(s.uniform)
+			questions := of(s)
+			sideA, err := a.side(questions)
 			if err != nil {
 				return line{}, err
 			}
-			sideB, err := ours.side(s.uniform)
+			sideB, err := ours.side(questions)
 			if err != nil {
 				return line{}, err
 			}
-			result, err := measure.Compare(ctx, b.plan(len(s.uniform)), sideA, sideB)
+			result, err := measure.Compare(ctx, b.plan(len(questions)), sideA, sideB)
 			return withoutAllocs(compared(name, g, result)), err
 		})
 	}}
 }
 
 // batched compares single questions to opa with batches to us.
-func batched(name string, g goal, mine starter) row {
+func batched(name string, g goal, of asked, mine starter) row {
 	return row{name, true, func(ctx context.Context, b *bench) ([]line, error) {
 		return b.pair(ctx, (*bench).opaBundle, mine, func(s *subject, a, ours *server) (line, error) {
-			sideA, err := a.side(s.uniform)
+			questions := of(s)
+			sideA, err := a.side(questions)
 			if err != nil {
 				return line{}, err
 			}
-			sideB, err := ours.batches(ctx, s.uniform)
+			sideB, err := ours.batches(ctx, questions)
 			if err != nil {
 				return line{}, err
 			}
-			result, err := measure.Compare(ctx, b.plan(len(s.uniform)), sideA, sideB)
+			result, err := measure.Compare(ctx, b.plan(len(questions)), sideA, sideB)
 			return withoutAllocs(compared(name, g, result)), err
 		})
 	}}
@@ -98,6 +111,12 @@ func (b *bench) pair(ctx context.Context, theirs, mine starter, f func(s *subjec
 	defer ours.stop()
 	for _, server := range []*server{a, ours} {
 		if err := rival.Agree(ctx, s.uniform[:2*measure.Block], s.Cold, server.decide); err != nil {
+			return nil, err
+		}
+	}
+	// Once through the scrape, so that what is measured is what comes again.
+	for _, in := range scraped(s) {
+		if _, err := ours.decide(ctx, in); err != nil {
 			return nil, err
 		}
 	}
