@@ -51,7 +51,7 @@ type charterRow struct {
 // clause when there is but one, Free says that nothing forbids: no entry with
 // this very name or glob and, for an exact name, none whose glob matches it.
 type nameRow struct {
-	Rank      int    `json:"rank,omitempty"`
+	Rank      *int   `json:"rank,omitempty"` // of globs
 	Only      string `json:"only,omitempty"`
 	Free      bool   `json:"free,omitempty"`
 	Clauses   set    `json:"clauses,omitempty"`

@@ -225,14 +225,13 @@ func (t *tables) name(pattern string) (*nameRow, error) {
 	if err != nil {
 		return nil, fmt.Errorf("match %q: %w", pattern, err)
 	}
-	rows, rank := t.Patterns, 0
-	if glob.Exact() {
-		rows = t.Exact
-	} else {
-		rank = glob.Rank()
+	rows, row := t.Exact, &nameRow{}
+	if !glob.Exact() {
+		rank := glob.Rank() // 0 for the glob that matches everything
+		rows, row = t.Patterns, &nameRow{Rank: &rank}
 	}
 	if rows[pattern] == nil {
-		rows[pattern] = &nameRow{Rank: rank}
+		rows[pattern] = row
 	}
 	return rows[pattern], nil
 }

@@ -43,7 +43,8 @@ type Query struct {
 	source   Source
 	compiler *ast.Compiler
 	prepared rego.PreparedEvalQuery
-	options  []rego.EvalOption // what is the same for every evaluation
+	options  []rego.EvalOption // of every evaluation of the program
+	reading  []rego.EvalOption // of every evaluation over this data
 }
 
 // NewQuery compiles the modules and prepares the query. Errors are [ast.Errors]
@@ -114,7 +115,7 @@ func (q *Query) over(ctx context.Context, store storage.Store, txn storage.Trans
 		return nil, fmt.Errorf("prepare %s: %w", q.source.Query, err)
 	}
 	q.prepared = prepared
-	q.options = append(q.options[:len(q.options):len(q.options)], rego.EvalTransaction(txn), rego.EvalBaseCache(&documents{data: q.source.Data}))
+	q.reading = []rego.EvalOption{rego.EvalTransaction(txn), rego.EvalBaseCache(&documents{data: q.source.Data})}
 	return q, nil
 }
 
@@ -135,6 +136,9 @@ func (q *Query) Eval(ctx context.Context, input ast.Value) (rego.ResultSet, erro
 	}
 	results, err := q.prepared.Eval(ctx, func(e *rego.EvalContext) {
 		for _, option := range q.options {
+			option(e)
+		}
+		for _, option := range q.reading {
 			option(e)
 		}
 		rego.EvalExternalCancel(cancel)(e)
