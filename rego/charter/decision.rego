@@ -105,66 +105,42 @@ denial := {
 all_reasons := reasons.ordered(found)
 
 # Reasons are looked for only where something does not hold.
-found := request.problems if {
+found := explained(request.problems) if {
 	not request.valid
-	count(request.problems) > 0
 } else := against
 
 against contains reason if {
 	not forbidden.clear
-	some reason in forbidden.reasons
+	some reason in explained(forbidden.reasons)
 }
 
 against contains reason if {
 	not standing.clear
-	some reason in standing.reasons
+	some reason in explained(standing.reasons)
 }
 
 against contains reason if {
 	not validity.clear
-	some reason in validity.reasons
+	some reason in explained(validity.reasons)
 }
 
 against contains reason if {
 	not conditions.met
-	some reason in conditions.reasons
+	some reason in explained(conditions.reasons)
 }
 
 against contains reason if some reason in conditions.notes
 
 # What denies without being able to say why is a reason of its own, which no mode
 # lifts.
-against contains undetermined if {
-	not request.valid
-	count(request.problems) == 0
-}
-
-against contains undetermined if {
-	not forbidden.clear
-	count(forbidden.reasons) == 0
-}
-
-against contains undetermined if {
-	not standing.clear
-	count(standing.reasons) == 0
-}
-
-against contains undetermined if {
-	not validity.clear
-	count(validity.reasons) == 0
-}
-
-against contains undetermined if {
-	not conditions.met
-	count(conditions.reasons) == 0
-}
-
-undetermined := {
+explained(set) := set if {
+	count(set) > 0
+} else := {{
 	"code": "undetermined",
 	"clause": "default",
 	"severity": "high",
 	"message": "no condition that could be named failed, yet not all of them hold",
-}
+}}
 
 # Notes say that a waiver or override helped; they never deny.
 denying := [reason | some reason in all_reasons; reasons.denies[reason.code]]

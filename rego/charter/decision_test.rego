@@ -201,6 +201,7 @@ test_clause_forbids_labels if {
 
 test_node_selectors if {
 	decide({"metric": "core_only", "node": "core-1"}).allow
+	decide({"metric": "core_only", "node": "core-1", "retention": "1d"}).allow
 	decide({"metric": "core_only", "node": "core-2"}).allow
 	codes(decide({"metric": "core_only"})) == ["node_not_covered"]
 	decide_state({"metric": "site_only"}, {"nodes": {"edge-1": {"labels": {"site": "eu"}}}}).allow
@@ -208,6 +209,11 @@ test_node_selectors if {
 	codes(decide({"metric": "site_only"})) == ["node_not_covered"]
 	patch := [{"op": "add", "path": "/clauses/net.plain/nodes", "value": {"globs": {"core-*": true}}}]
 	decide_tables({"node": "core-9"}, patch).allow
+}
+
+test_denial_tells_of_a_waiver if {
+	denied := decide({"node": "edge-7", "retention": "60d", "claims": []})
+	summary(denied) == [false, "denied", "net.plain", ["waiver_applied", "missing_claim"]]
 }
 
 test_waiver if {
