@@ -229,6 +229,9 @@ func (r *reader) finish(c *Charter) (*Charter, diag.List) {
 	if r.list.HasErrors() {
 		return nil, r.list
 	}
+	if c != nil {
+		c.places = c.placed()
+	}
 	return c, r.list
 }
 

@@ -256,6 +256,32 @@ func (c *Charter) eachID(visit func(id string, e entry)) {
 	}
 }
 
+// placed maps the clause ids to their entries.
+func (c *Charter) placed() map[string]Source {
+	places := make(map[string]Source)
+	for _, clause := range c.AllClauses() {
+		places[clause.ID] = clause.Source
+	}
+	for i := range c.Forbidden {
+		places[c.Forbidden[i].ID] = c.Forbidden[i].Source
+	}
+	for i := range c.Waivers {
+		places[c.Waivers[i].ID] = c.Waivers[i].Source
+	}
+	for i := range c.Limits {
+		places[c.Limits[i].ID] = c.Limits[i].Source
+	}
+	return places
+}
+
+// Place is where the entry with a clause id is written, in the file of a base
+// when that wrote it: a clause, forbidden entry, waiver or limit. It is false for
+// other ids.
+func (c *Charter) Place(id string) (diag.Pos, bool) {
+	s, ok := c.places[id]
+	return s.Pos(), ok
+}
+
 // Field is the place of the value of a field of the charter, in the file of the
 // base that wrote it when c did not; the charter itself when nobody did.
 func (c *Charter) Field(name string) diag.Pos { return c.origin(name).Field(name) }

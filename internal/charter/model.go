@@ -35,6 +35,7 @@ type Charter struct {
 
 	base    *Charter          // what it extends, flattened
 	origins map[string]Source // where fields stand that a base wrote
+	places  map[string]Source // where entries with a clause id stand
 }
 
 // Metadata says whose charter this is and when it holds. Effective is

@@ -112,6 +112,9 @@ type Decision struct {
 	Revision   string `json:"revision"`
 	// Clause is the id of the clause that decided; a pseudo clause when none did.
 	Clause string `json:"clause"`
+	// Source is where the clause is written, as FILE:LINE; "" for a pseudo clause.
+	// It is added by Go, never by Rego.
+	Source string `json:"source,omitempty"`
 	// Severity is none, low, medium, high or critical; none when allowed.
 	Severity    string      `json:"severity"`
 	Reasons     []Reason    `json:"reasons"`
@@ -130,6 +133,7 @@ type Decision struct {
 type Reason struct {
 	Code     string `json:"code"`
 	Clause   string `json:"clause"`
+	Source   string `json:"source,omitempty"` // as in [Decision]
 	Severity string `json:"severity"`
 	Message  string `json:"message"`
 	// Field names the offending input field of an invalid request.

@@ -230,5 +230,20 @@ func FuzzParseInput(f *testing.F) {
 		if metric, _ := loose["metric"].(string); metric != in.Metric {
 			t.Fatalf("metric %q read as %q", metric, in.Metric)
 		}
+		// What was understood can be said again.
+		text, err := json.Marshal(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := decision.ParseInput(text)
+		if len(in.Labels) == 0 {
+			again.Labels = in.Labels // none is none, given or not
+		}
+		if len(in.Claims) == 0 {
+			again.Claims = in.Claims
+		}
+		if err != nil || !reflect.DeepEqual(again, in) {
+			t.Fatalf("%s says %+v, not %+v: %v", text, again, in, err)
+		}
 	})
 }

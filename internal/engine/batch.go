@@ -63,7 +63,7 @@ func (b *batch) decide(ctx context.Context, i int, in *decision.Input) decision.
 		return b.answers[first]
 	}
 	b.engine.counters[0].bypassed.Add(1)
-	d, err := b.Policy.Decide(ctx, *in)
+	d, err := b.evaluate(ctx, in)
 	if err == nil {
 		b.byText[string(b.text)] = i
 	}

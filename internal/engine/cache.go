@@ -115,7 +115,7 @@ func (s *snapshot) decide(ctx context.Context, in *decision.Input) (decision.Dec
 	k, ok := s.key(in)
 	if !ok {
 		s.stripe(key{metric: uint32(len(in.Metric))}).bypassed.Add(1)
-		return s.Policy.Decide(ctx, *in)
+		return s.evaluate(ctx, in)
 	}
 	return s.recall(ctx, k, in)
 }
@@ -133,8 +133,15 @@ func (s *snapshot) recall(ctx context.Context, k key, in *decision.Input) (decis
 	return *cached, nil
 }
 
-func (s *snapshot) learn(ctx context.Context, k key, in *decision.Input) (decision.Decision, error) {
+// evaluate decides by evaluation. What is kept of it names its sources already, so
+// that a hit costs nothing more.
+func (s *snapshot) evaluate(ctx context.Context, in *decision.Input) (decision.Decision, error) {
 	d, err := s.Policy.Decide(ctx, *in)
+	return s.Locate(d), err
+}
+
+func (s *snapshot) learn(ctx context.Context, k key, in *decision.Input) (decision.Decision, error) {
+	d, err := s.evaluate(ctx, in)
 	if err == nil && ordinary(&d) {
 		s.answers.Set(k.owned(), &d)
 	}
@@ -158,7 +165,7 @@ func ordinary(d *decision.Decision) bool {
 // verify evaluates a hit. When the cache was wrong, it is off from then on and
 // the evaluated answer counts.
 func (s *snapshot) verify(ctx context.Context, k key, in *decision.Input, cached *decision.Decision) (decision.Decision, error) {
-	d, err := s.Policy.Decide(ctx, *in)
+	d, err := s.evaluate(ctx, in)
 	if err != nil && ctx.Err() != nil {
 		return *cached, nil // no time left to verify: a hit like any other
 	}

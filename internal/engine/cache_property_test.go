@@ -64,6 +64,7 @@ func compareAll(t *rapid.T, e *engine.Engine, p *engine.Policy, n int) int {
 			in.Metric, in.Node, in.Time = one(t, "metric", worldMetrics...), one(t, "node", worldNodes...), one(t, "time", instants...)
 		}
 		uncached, _ := p.Decide(t.Context(), in)
+		uncached = p.Locate(uncached)
 		cached, _ := e.Decide(t.Context(), in)
 		same(t, in, cached, uncached)
 		all, want = append(all, in), append(want, uncached)
@@ -75,7 +76,8 @@ func compareAll(t *rapid.T, e *engine.Engine, p *engine.Policy, n int) int {
 	return n
 }
 
-// same compares what the rules decide: an engine adds an id and a suggestion.
+// same compares what the rules decide, and where: an engine also adds an id and a
+// suggestion.
 func same(t *rapid.T, in decision.Input, cached, uncached decision.Decision) {
 	if cached.DecisionID == "" {
 		t.Fatal("no id")

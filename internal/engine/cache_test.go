@@ -388,6 +388,7 @@ func TestBatch(t *testing.T) {
 	for i, d := range got {
 		want, err := e.Current().Decide(t.Context(), in[i])
 		ids[d.DecisionID], d.DecisionID = true, ""
+		want = e.Current().Locate(want)
 		want.Suggestion = d.Suggestion
 		if err != nil || !reflect.DeepEqual(d, want) {
 			t.Errorf("%d:\n got %+v\nwant %+v (%v)", i, d, want, err)

@@ -7,7 +7,7 @@
 //
 // Bundles are compiled under [Capabilities]: no network, clock, randomness or
 // environment. What the charter means, state included, is decided in Rego
-// alone; the engine adds only an id and a suggestion. It keeps answers for
+// alone; the engine adds only an id, sources and a suggestion. It keeps answers for
 // questions that no rule can tell apart; [Policy.Decide] never does. See
 // docs/design/engine.md and docs/design/cache.md.
 package engine
@@ -62,8 +62,8 @@ func (s *snapshot) policy() *Policy {
 	return s.Policy
 }
 
-// Decide answers with the active policy and adds a decision id and, for an
-// unknown metric, a suggestion. The time is not stamped here. See
+// Decide answers with the active policy and adds a decision id, the sources of
+// clauses and, for an unknown metric, a suggestion. The time is not stamped here. See
 // [Policy.Decide] for the error; without a policy the answer is no_policy and
 // there is no error.
 //
