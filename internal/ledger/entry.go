@@ -1,0 +1,210 @@
+package ledger
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Schema is the version of [Entry] that this package writes.
+const Schema = 1
+
+// MaxBody is the size in bytes of the largest entry. Bundles of entries (C2SP
+// tlog-tiles) count them in 16 bits.
+const MaxBody = 1<<16 - 1
+
+// Kind says what an entry is about.
+type Kind string
+
+// The kinds of entries. Data is what [Entry.Data] holds.
+const (
+	Denial      Kind = "denial"           // a question was denied, or would have been in warn or shadow mode
+	Allowance   Kind = "allowance"        // a question was allowed, where the charter wants each recorded
+	Violation   Kind = "violation"        // somebody did or reported what the charter forbids
+	WindowOpen  Kind = "window-open"      // allowed decisions are counted from here on; Data is a [Window] without counts
+	WindowClose Kind = "window"           // the allowed decisions of a window; Data is a [Window]
+	Gap         Kind = "gap"              // entries or counts are known to be missing; Data is a [Missing]
+	Activation  Kind = "activation"       // another bundle decides
+	Load        Kind = "charter-load"     // a charter was loaded or refused
+	Override    Kind = "override"         // an emergency override began, was renewed or ended
+	KeyRotation Kind = "key-rotation"     // another key signs; Data is a [Rotation]
+	Conflict    Kind = "request-conflict" // a request id came back with another request
+	Sealed      Kind = "sealed"           // a range was exported and pruned; Data is a [Seal]
+)
+
+// Kinds returns the closed list of kinds.
+func Kinds() []Kind {
+	return []Kind{
+		Denial, Allowance, Violation, WindowOpen, WindowClose, Gap, Activation, Load, Override, KeyRotation, Conflict, Sealed,
+	}
+}
+
+// Entry is one record. Of its fields only Schema, Kind and Time are always set.
+// Texts are UTF-8; what a caller chose is as long as a question may be.
+type Entry struct {
+	Schema int  `json:"schema"`
+	Kind   Kind `json:"kind"`
+	// Time is when the entry was appended, RFC 3339 in UTC with nine digits. It
+	// never goes back from one entry to the next: order is the index. ClockBack
+	// marks an entry that got the time of the one before because the clock did.
+	Time      string `json:"time"`
+	ClockBack bool   `json:"clock_back,omitzero"`
+
+	// The question, without label values.
+	Metric    string   `json:"metric,omitempty"`
+	Node      string   `json:"node,omitempty"`
+	Role      string   `json:"role,omitempty"`
+	Operation string   `json:"operation,omitempty"`
+	Purpose   string   `json:"purpose,omitempty"`
+	Labels    []string `json:"labels,omitempty"` // names, sorted
+	Claims    []string `json:"claims,omitempty"`
+	Retention string   `json:"retention,omitempty"`
+	Asked     string   `json:"asked,omitempty"` // the time that was decided for, as in the question
+
+	// The answer.
+	Outcome    string   `json:"outcome,omitempty"`
+	Clause     string   `json:"clause,omitempty"`
+	Severity   string   `json:"severity,omitempty"`
+	Mode       string   `json:"mode,omitempty"`
+	Reasons    []Reason `json:"reasons,omitempty"`
+	Revision   string   `json:"revision,omitempty"`
+	DecisionID string   `json:"decision_id,omitempty"`
+
+	// Who asked, and the request that the entry comes from.
+	Principal string `json:"principal,omitempty"`
+	RequestID string `json:"request_id,omitempty"`
+
+	// Data is what only this kind has: a JSON object.
+	Data jsontext.Value `json:"data,omitzero"`
+}
+
+// Reason is why a question was denied. Its words are those of the charter with
+// that revision; they are not repeated in every entry.
+type Reason struct {
+	// In the order of their names: see canonicalEntry.
+	Clause   string `json:"clause,omitempty"`
+	Code     string `json:"code"`            // of package decision
+	Field    string `json:"field,omitempty"` // of an invalid question
+	Severity string `json:"severity,omitempty"`
+}
+
+// ErrTooLarge marks an entry over [MaxBody].
+var ErrTooLarge = errors.New("entry is too large")
+
+// ErrMalformed marks bytes that are no entry of a known schema, or not in
+// canonical form.
+var ErrMalformed = errors.New("malformed entry")
+
+// Body returns the entry as canonical JSON (RFC 8785), which is what the tree
+// covers. Errors wrap [ErrTooLarge] or [ErrMalformed].
+func (e *Entry) Body() ([]byte, error) {
+	body, err := e.canonical()
+	if err != nil {
+		return nil, err
+	}
+	if len(body) > MaxBody {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrTooLarge, len(body), MaxBody)
+	}
+	return body, nil
+}
+
+// ParseEntry reads a body. It accepts exactly what [Entry.Body] returns, so that
+// an entry has one form and one address; the error wraps [ErrMalformed] or
+// [ErrTooLarge].
+func ParseEntry(body []byte) (Entry, error) {
+	var e Entry
+	if len(body) > MaxBody {
+		return e, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(body))
+	}
+	if err := json.Unmarshal(body, &e, json.RejectUnknownMembers(true)); err != nil {
+		return Entry{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if e.Schema != Schema {
+		return Entry{}, fmt.Errorf("%w: schema %d, this program knows %d", ErrMalformed, e.Schema, Schema)
+	}
+	if _, err := e.At(); err != nil || e.Kind == "" {
+		return Entry{}, fmt.Errorf("%w: no kind or no time", ErrMalformed)
+	}
+	again, err := e.Body()
+	if err != nil || !bytes.Equal(again, body) {
+		return Entry{}, fmt.Errorf("%w: not canonical", ErrMalformed)
+	}
+	return e, nil
+}
+
+// timeFormat is RFC 3339 with nine digits, so that times sort as texts.
+const timeFormat = "2006-01-02T15:04:05.000000000Z"
+
+// At returns the time of the entry.
+func (e *Entry) At() (time.Time, error) { return time.Parse(timeFormat, e.Time) }
+
+// stamp sets the time of the entry.
+func (e *Entry) stamp(t time.Time) { e.Time = t.UTC().Format(timeFormat) }
+
+// Counted is one question that was allowed, as often as it was within a window.
+type Counted struct {
+	Metric    string   `json:"metric"`
+	Node      string   `json:"node,omitempty"`
+	Role      string   `json:"role"`
+	Operation string   `json:"operation"`
+	Purpose   string   `json:"purpose,omitempty"`
+	Labels    []string `json:"labels,omitempty"` // names, sorted
+	Claims    []string `json:"claims,omitempty"` // sorted
+	Retention string   `json:"retention,omitempty"`
+	Clause    string   `json:"clause"`
+	Outcome   string   `json:"outcome"`
+	Revision  string   `json:"revision"`
+	Count     uint64   `json:"count"`
+}
+
+// Window is what was allowed between two times, exactly: every distinct question
+// with its count. A window that does not fit into one entry has several, with
+// Part from 0; More says that another follows. What there was no room to tell
+// apart is counted in Overflow.
+type Window struct {
+	ID       string    `json:"id"` // of its window-open entry, too
+	From     string    `json:"from"`
+	To       string    `json:"to,omitempty"`
+	Part     int       `json:"part,omitzero"`
+	More     bool      `json:"more,omitzero"`
+	Counts   []Counted `json:"counts,omitempty"`
+	Overflow uint64    `json:"overflow,omitzero"`
+}
+
+// Why something is missing.
+const (
+	ReasonCrash       = "crash"       // the program ended before a window was recorded
+	ReasonBestEffort  = "best-effort" // the charter lets these denials go unrecorded
+	ReasonUnavailable = "unavailable" // the ledger could not be written
+)
+
+// Missing is what a gap is about. Count is nil when nobody knows it: a crash lost
+// the counts of a window.
+type Missing struct {
+	Reason string  `json:"reason"` // one of the Reason constants
+	Window string  `json:"window,omitempty"`
+	Count  *uint64 `json:"count,omitempty"`
+	From   string  `json:"from,omitempty"`
+	To     string  `json:"to,omitempty"`
+}
+
+// Rotation says that another key signs checkpoints from this entry on. Both sign
+// for the overlap. Keys are note verifier keys (C2SP signed-note).
+type Rotation struct {
+	Old string `json:"old"`
+	New string `json:"new"`
+	// Signature is by the new key over the old one, base64; the old key's is
+	// that of the checkpoint.
+	Signature string `json:"signature"`
+}
+
+// Seal says that the bodies of a range were exported and may be pruned.
+type Seal struct {
+	From     uint64 `json:"from"`
+	To       uint64 `json:"to"`
+	Manifest string `json:"manifest"` // CID of the export's manifest
+}
