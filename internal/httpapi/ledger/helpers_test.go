@@ -1,0 +1,142 @@
+package ledgerapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/westworld-charter/charter/internal/decision"
+	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
+	"github.com/westworld-charter/charter/internal/ledger"
+	"github.com/westworld-charter/charter/internal/ledger/ledgertest"
+	"github.com/westworld-charter/charter/internal/witness"
+)
+
+// site is a ledger behind the API, mounted as the server does.
+type site struct {
+	t      testing.TB
+	key    ledger.Signer
+	keys   ledger.Keys
+	log    *ledger.Log
+	store  *ledgertest.Memory
+	routes []Route
+	url    string
+}
+
+const auditor = "Bearer auditor"
+
+func newSite(t testing.TB, entries int) *site {
+	t.Helper()
+	s := &site{t: t, key: ledgertest.NewSigner(t), store: ledgertest.NewMemory()}
+	s.keys = ledgertest.Keys(t, s.key)
+	s.log = ledgertest.NewLog(t, s.store, s.key, nil)
+	ledgertest.Append(t, s.log, entries)
+	skey, _, err := witness.GenerateKey("w.example/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := witness.ParseSigner(skey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := witness.Open(witness.Options{Dir: t.TempDir(), Signer: signer, Logs: s.keys.Log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.Close() })
+	if s.routes, err = Routes(Options{Reader: s.log.Reader(), Witness: w}); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(mount(t, s.routes))
+	t.Cleanup(server.Close)
+	s.url = server.URL
+	return s
+}
+
+// nothing decides and reports nothing.
+type nothing struct{}
+
+func (nothing) Decide(context.Context, decision.Input) (decision.Decision, error) {
+	return decision.Decision{}, errors.New("nothing is decided here")
+}
+func (nothing) Status() decisionapi.Status { return decisionapi.Status{} }
+
+// mount serves routes as charter-server does: the scope audit for what is not public.
+func mount(t testing.TB, routes []Route) http.Handler {
+	t.Helper()
+	access := decisionapi.Access{Authenticate: func(r *http.Request) (*decisionapi.Identity, error) {
+		switch r.Header.Get("Authorization") {
+		case auditor:
+			return &decisionapi.Identity{Kind: decisionapi.KindToken, Name: "auditor", Scopes: []string{"audit"}}, nil
+		case "":
+			return nil, nil
+		default:
+			return &decisionapi.Identity{Kind: decisionapi.KindToken, Name: "node", Scopes: []string{decisionapi.ScopeCheck}}, nil
+		}
+	}}
+	for _, r := range routes {
+		scope := "audit"
+		if r.Public {
+			scope = ""
+		}
+		access.Routes = append(access.Routes, decisionapi.Route{Method: r.Method, Path: r.Path, Scope: scope, Handler: r.Handler})
+	}
+	h, err := decisionapi.New(decisionapi.Options{Decider: nothing{}, Reporter: nothing{}, Access: access})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// answer is an answer that was read in full.
+type answer struct {
+	*http.Response
+
+	body []byte
+}
+
+func (s *site) do(method, path, authorization, body string, header ...string) answer {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if authorization != "" {
+		r.Header.Set("Authorization", authorization)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	res, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer res.Body.Close() //nolint:errcheck // was read
+	read, err := io.ReadAll(res.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return answer{res, read}
+}
+
+// get asks as an auditor.
+func (s *site) get(path string, header ...string) answer {
+	s.t.Helper()
+	return s.do(http.MethodGet, path, auditor, "", header...)
+}
+
+// want fails the test unless the answer has a status.
+func (a answer) want(t testing.TB, status int) answer {
+	t.Helper()
+	if a.StatusCode != status {
+		t.Fatalf("%s: %s: %s", a.Request.URL, a.Status, a.body)
+	}
+	return a
+}
+
+func (a answer) String() string { return fmt.Sprintf("%s %s", a.Status, a.body) }

@@ -1,0 +1,150 @@
+package ledgerapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"gopkg.in/yaml.v3"
+
+	"github.com/westworld-charter/charter/internal/ledger"
+)
+
+// document is the OpenAPI document as JSON values, and as schemas.
+func document(t *testing.T) (map[string]any, *jsonschema.Compiler) {
+	t.Helper()
+	var v any
+	if err := yaml.Unmarshal(openapi, &v); err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("openapi.json", plain); err != nil {
+		t.Fatal(err)
+	}
+	doc, _ := plain.(map[string]any)
+	return doc, c
+}
+
+func child(t *testing.T, v any, keys ...string) map[string]any {
+	t.Helper()
+	for _, key := range keys {
+		m, _ := v.(map[string]any)
+		v = m[key]
+	}
+	m, ok := v.(map[string]any)
+	if !ok {
+		t.Fatalf("the document has nothing at %v", keys)
+	}
+	return m
+}
+
+// What is documented is served and what is served is documented, for everybody or
+// for auditors.
+func TestDocumentedRoutes(t *testing.T) {
+	doc, _ := document(t)
+	s := newSite(t, 1)
+	served := map[string]bool{}
+	inEcho := strings.NewReplacer("/tile/*", "/tile/{level}/{index}", "/entries/*", "/entries/{index}", ":index", "{index}", ":origin", "{origin}")
+	for _, r := range s.routes {
+		path := inEcho.Replace(r.Path)
+		served[path] = true
+		op := child(t, doc, "paths", path, strings.ToLower(r.Method))
+		open, stated := op["security"].([]any)
+		if public := stated && len(open) == 0; public != r.Public {
+			t.Errorf("%s: public is %v, and the document says %v", path, r.Public, public)
+		}
+	}
+	for path := range child(t, doc, "paths") {
+		if !served[path] {
+			t.Errorf("%s is not served", path)
+		}
+	}
+	if a := s.do(http.MethodGet, openapiPath, "", "").want(t, 200); !bytes.Equal(a.body, openapi) {
+		t.Error("the served document is another one")
+	}
+}
+
+// Answers fit their schemas.
+func TestDocumentedAnswers(t *testing.T) {
+	_, c := document(t)
+	s := newSite(t, 30)
+	for path, schema := range map[string]string{
+		"/v1/ledger/entries?limit=3": "Page", "/v1/ledger/entries?from=30": "Page", "/v1/ledger/entries/7": "Entry",
+		"/v1/ledger/proof/inclusion?index=3": "Inclusion", "/v1/ledger/proof/consistency?old=3": "Consistency", "/v1/witness/evidence": "EvidenceList",
+		"/v1/ledger/entries?x=y": "Error", "/v1/ledger/entries/30": "Error", "/v1/ledger/tile/0/001": "Error",
+	} {
+		a := s.get(path)
+		v, err := jsonschema.UnmarshalJSON(bytes.NewReader(a.body))
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		compiled, err := c.Compile("openapi.json#/components/schemas/" + schema)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := compiled.Validate(v); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// The parameters of a search and the kinds of entries are the documented ones.
+func TestDocumentedParameters(t *testing.T) {
+	doc, _ := document(t)
+	list, _ := child(t, doc, "paths", "/v1/ledger/entries", "get")["parameters"].([]any)
+	s := newSite(t, 1)
+	for _, p := range list {
+		name, _ := p.(map[string]any)["name"].(string)
+		var f fault
+		if a := s.get("/v1/ledger/entries?" + name + "=~"); json.Unmarshal(a.body, &f) == nil && len(f.Errors) > 0 && f.Errors[0].Code == codeUnknownField {
+			t.Errorf("%s is not known", name)
+		}
+	}
+	kinds, _ := child(t, doc, "components", "schemas", "Kind")["enum"].([]any)
+	for _, kind := range ledger.Kinds() {
+		if !slices.Contains(kinds, any(string(kind))) {
+			t.Errorf("kind %s is not documented", kind)
+		}
+	}
+	if len(kinds) != len(ledger.Kinds()) || len(list) != 14 {
+		t.Errorf("%d kinds and %d parameters are documented", len(kinds), len(list))
+	}
+}
+
+// Clients switch on the codes of errors: docs/api.md lists every one.
+func TestErrorCodesAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	constant := regexp.MustCompile(`(?m)^\tcode\w+ += "(\w+)"`)
+	for _, file := range []string{"respond.go", "../../witness/http.go"} {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := constant.FindAllSubmatch(source, -1)
+		if len(found) < 8 {
+			t.Errorf("%s: only %d codes were found", file, len(found))
+		}
+		for _, m := range found {
+			if !strings.Contains(string(page), "`"+string(m[1])+"`") {
+				t.Errorf("%s of %s is not in docs/api.md", m[1], file)
+			}
+		}
+	}
+}
