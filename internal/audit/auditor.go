@@ -1,0 +1,333 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/westworld-charter/charter/internal/decision"
+	"github.com/westworld-charter/charter/internal/ledger"
+)
+
+// Decider decides; an engine is one.
+type Decider interface {
+	Decide(ctx context.Context, in decision.Input) (decision.Decision, error)
+	DecideBatch(ctx context.Context, in []decision.Input) []decision.Decision
+}
+
+// Log is the part of [ledger.Log] that is needed.
+type Log interface {
+	AppendAll(ctx context.Context, entries []ledger.Entry, level ledger.Level) ([]ledger.Position, error)
+}
+
+// Errors of an [Auditor]. Nothing is allowed with either of them.
+var (
+	// ErrUnavailable says that an allowance could not be recorded and is not given.
+	ErrUnavailable = errors.New("the audit log cannot be written")
+	// ErrConflict says that the caller's request id came back with another question
+	// or another answer. The ledger has both.
+	ErrConflict = errors.New("the request id was used for another request")
+)
+
+// Defaults of [Options].
+const (
+	DefaultWindow   = time.Minute
+	DefaultDistinct = 20_000
+	DefaultDeadline = 2 * time.Second
+)
+
+// Options configure [New]. Next, Log and Rules are required.
+type Options struct {
+	Next  Decider
+	Log   Log
+	Rules func() Rules // of the active charter; called for every question
+	// Window is how long allowances are counted together; 0 is a minute.
+	Window time.Duration
+	// Distinct is how many different questions a window tells apart; 0 is 20,000.
+	// On average they take half a kilobyte at most. Those beyond are counted
+	// together.
+	Distinct int
+	// Deadline is how long recording may take; 0 is 2 s.
+	Deadline time.Duration
+	// Failed is told about every failure to record; nil tells nobody.
+	Failed func(error)
+	Now    func() time.Time // nil is time.Now
+}
+
+// Auditor decides and records. It is safe for concurrent use.
+type Auditor struct {
+	Options
+
+	current atomic.Pointer[window]
+	// suspended says that nothing is counted: a window could not be opened or
+	// recorded, or somebody knows that it could not. Flush ends that.
+	suspended atomic.Bool
+	missed    atomic.Uint64 // denials that were answered unrecorded, ever
+
+	opening sync.Mutex     // held while windows change
+	begun   *window        // announced without an acknowledgement; guarded by opening
+	pending []ledger.Entry // of closed windows that are not recorded yet; guarded by opening
+	over    bool           // Run has ended; guarded by opening
+
+	mu   sync.Mutex
+	lost ledger.Missing // denials that were answered unrecorded and not reported; Count is nil when there are none
+}
+
+// New returns an Auditor that has no window yet. See [Auditor.Recover] and
+// [Auditor.Run].
+func New(o Options) *Auditor {
+	if o.Window == 0 {
+		o.Window = DefaultWindow
+	}
+	if o.Distinct == 0 {
+		o.Distinct = DefaultDistinct
+	}
+	if o.Deadline == 0 {
+		o.Deadline = DefaultDeadline
+	}
+	if o.Failed == nil {
+		o.Failed = func(error) {}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Auditor{Options: o}
+}
+
+// Decide answers one question and records the answer. The error wraps
+// [ErrUnavailable] when an allowance could not be recorded, which warn and shadow
+// mode give as well; a denial stays a denial whatever becomes of its record, but
+// for [ErrConflict].
+func (a *Auditor) Decide(ctx context.Context, in decision.Input) (decision.Decision, error) {
+	d, err := a.Next.Decide(ctx, in)
+	if err != nil {
+		return d, err
+	}
+	rules := a.Rules()
+	if _, no := denied(&d); no {
+		err = a.denial(ctx, rules, in, d)
+	} else {
+		err = a.allowance(ctx, rules, &in, &d)
+	}
+	if err != nil {
+		return decision.Decision{}, err
+	}
+	return d, nil
+}
+
+// DecideBatch answers questions in their order and records the answers together.
+// The error wraps [ErrUnavailable] when one of the allowances could not be
+// recorded, or [ErrConflict]; none of the answers may be given then. Of such a
+// batch, allowances may have been counted all the same.
+func (a *Auditor) DecideBatch(ctx context.Context, in []decision.Input) ([]decision.Decision, error) {
+	answers := a.Next.DecideBatch(ctx, in)
+	rules := a.Rules()
+	r := records{caller: callerOf(ctx), rules: rules}
+	for i := range answers {
+		d := &answers[i]
+		switch _, no := denied(d); {
+		case ctx.Err() != nil && undetermined(d): // nobody gets an answer
+		case no:
+			r.denial(r.caller.Part(i), &in[i], d)
+		case rules.Allowed == Each:
+			r.each = append(r.each, entryOf(ledger.Allowance, r.caller.Part(i), &in[i], d))
+		}
+	}
+	// Denials first: whoever asks for something forbidden beside something allowed
+	// must not get around the record when the allowance cannot be given.
+	if err := a.denials(ctx, &r); err != nil {
+		return nil, err
+	}
+	if len(r.each) > 0 {
+		if err := a.recordEach(ctx, r.each); err != nil {
+			return nil, err
+		}
+	}
+	if rules.Allowed != Counted {
+		return answers, nil
+	}
+	for i := range answers {
+		if _, no := denied(&answers[i]); no {
+			continue
+		}
+		if err := a.count(ctx, &in[i], &answers[i]); err != nil {
+			return nil, err
+		}
+	}
+	return answers, nil
+}
+
+// undetermined reports whether d is not a decision but the lack of one.
+func undetermined(d *decision.Decision) bool {
+	return d.Outcome == decision.Denied && len(d.Reasons) == 1 && d.Reasons[0].Code == decision.CodeUndetermined
+}
+
+func (a *Auditor) allowance(ctx context.Context, rules Rules, in *decision.Input, d *decision.Decision) error {
+	switch rules.Allowed {
+	case Each:
+		return a.recordEach(ctx, []ledger.Entry{entryOf(ledger.Allowance, callerOf(ctx), in, d)})
+	case Counted:
+		return a.count(ctx, in, d)
+	case None:
+	}
+	return nil
+}
+
+func (a *Auditor) recordEach(ctx context.Context, entries []ledger.Entry) error {
+	missing, err := a.append(ctx, entries, ledger.Durable)
+	switch {
+	case missing > 0:
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	case errors.Is(err, ledger.ErrConflict):
+		return fmt.Errorf("%w: %w", ErrConflict, err)
+	}
+	return nil
+}
+
+// Refusal is a question that was not decided because it was not the caller's to
+// ask, such as one for another node. Code is that of the answer.
+type Refusal struct {
+	Input decision.Input
+	Code  string
+}
+
+// Refused records refusals like denials, and the route of the caller with them.
+// The caller's request id is left for the question that it may ask.
+func (a *Auditor) Refused(ctx context.Context, refusals ...Refusal) {
+	const severity = "high"
+	r := records{caller: callerOf(ctx)}
+	for i := range refusals {
+		d := decision.Decision{
+			Outcome: decision.Denied, Clause: decision.ClauseRequest, Severity: severity, Mode: decision.Enforce,
+			Reasons: []decision.Reason{{Code: refusals[i].Code, Clause: decision.ClauseRequest, Severity: severity}},
+		}
+		r.denial(Caller{Principal: r.caller.Principal}, &refusals[i].Input, &d)
+	}
+	for _, entries := range r.byLevel {
+		for i := range entries {
+			entries[i].Data = routed(r.caller.Route, entries[i].Data)
+		}
+	}
+	_ = a.denials(ctx, &r) // the answer is a refusal already
+}
+
+// records are what is to be recorded of one request.
+type records struct {
+	caller   Caller
+	rules    Rules
+	each     []ledger.Entry
+	byLevel  [2][]ledger.Entry // denials, by ledger.Level
+	required bool              // one of them may not be missing
+	lifted   bool              // one of these is an allowance as well
+}
+
+// denial adds one.
+func (r *records) denial(c Caller, in *decision.Input, d *decision.Decision) {
+	why, _ := denied(d)
+	required := !r.rules.optional(why)
+	r.required = r.required || required
+	r.lifted = r.lifted || d.Allow && required
+	level := r.rules.level(why)
+	r.byLevel[level] = append(r.byLevel[level], entryOf(ledger.Denial, c, in, d))
+}
+
+func (a *Auditor) denial(ctx context.Context, rules Rules, in decision.Input, d decision.Decision) error {
+	r := records{caller: callerOf(ctx), rules: rules}
+	r.denial(r.caller, &in, &d)
+	return a.denials(ctx, &r)
+}
+
+// denials records denials. Those of critical severity may need witnesses and go
+// separately. The error is about what may not be answered: a lifted denial that
+// is not recorded, or a conflict.
+func (a *Auditor) denials(ctx context.Context, r *records) error {
+	var failed error
+	for level, entries := range r.byLevel {
+		if len(entries) == 0 {
+			continue
+		}
+		missing, err := a.append(ctx, entries, ledger.Level(level))
+		if missing > 0 {
+			a.lose(missing, r.required)
+		}
+		switch {
+		case missing > 0 && r.lifted:
+			failed = fmt.Errorf("%w: %w", ErrUnavailable, err)
+		case errors.Is(err, ledger.ErrConflict) && failed == nil:
+			failed = fmt.Errorf("%w: %w", ErrConflict, err)
+		}
+	}
+	return failed
+}
+
+// append records entries within the deadline, whatever becomes of the request:
+// who gives up asking is recorded all the same. It returns how many are not
+// recorded, or may not be.
+func (a *Auditor) append(ctx context.Context, entries []ledger.Entry, level ledger.Level) (missing int, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.Deadline)
+	defer cancel()
+	positions, err := a.Log.AppendAll(ctx, entries, level)
+	if missing = Unrecorded(positions, err, len(entries)); missing > 0 {
+		a.Failed(err)
+	}
+	return missing, err
+}
+
+// must is append for entries that nobody else can append under their ids.
+func (a *Auditor) must(ctx context.Context, entries []ledger.Entry) error {
+	missing, err := a.append(ctx, entries, ledger.Durable)
+	if missing > 0 {
+		return err
+	}
+	return nil
+}
+
+// Unrecorded returns how many of n entries are not recorded, or may not be, by what
+// a [Log] returned. What too few witnesses have seen is in the ledger in spite of
+// the error, and so is the conflict of a request id that came back with another
+// question: they have positions.
+func Unrecorded(positions []ledger.Position, err error, n int) int {
+	if err == nil {
+		return 0
+	}
+	for i := range positions {
+		if positions[i].Size > 0 {
+			n--
+		}
+	}
+	return n
+}
+
+// lose counts denials that are not in the ledger, or may not be: a commit that
+// was still under way at the deadline can succeed.
+func (a *Auditor) lose(n int, required bool) {
+	a.missed.Add(uint64(n))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := stamp(a.Now())
+	if a.lost.Count == nil {
+		a.lost = ledger.Missing{Reason: ledger.ReasonBestEffort, Count: new(uint64), From: now}
+	}
+	if required {
+		a.lost.Reason = ledger.ReasonUnavailable
+	}
+	a.lost.To = now
+	*a.lost.Count += uint64(n)
+}
+
+// Stats are figures about an Auditor.
+type Stats struct {
+	Lost      uint64 // denials that were answered and are not in the ledger, or may not be
+	Suspended bool   // allowances are not given
+}
+
+// Stats returns figures since New.
+func (a *Auditor) Stats() Stats {
+	return Stats{Lost: a.missed.Load(), Suspended: a.suspended.Load()}
+}
+
+// Missed counts n entries that could not be recorded, as lost denials are.
+func (a *Auditor) Missed(n int) { a.lose(n, true) }
