@@ -51,7 +51,7 @@ func (b *batch) decide(ctx context.Context, i int, in *decision.Input) decision.
 			b.stripe(k).repeated.Add(1)
 			return b.answers[first]
 		}
-		d, err := b.recall(ctx, k, in)
+		d, err := b.recall(ctx, k, in, here)
 		if err == nil && ordinary(&d) && !b.broken.Load() {
 			b.byKey[k] = i
 		}
@@ -63,7 +63,7 @@ func (b *batch) decide(ctx context.Context, i int, in *decision.Input) decision.
 		return b.answers[first]
 	}
 	b.engine.counters[0].bypassed.Add(1)
-	d, err := b.evaluate(ctx, in)
+	d, err := b.evaluate(ctx, in, here)
 	if err == nil {
 		b.byText[string(b.text)] = i
 	}

@@ -115,33 +115,45 @@ func (s *snapshot) decide(ctx context.Context, in *decision.Input) (decision.Dec
 	k, ok := s.key(in)
 	if !ok {
 		s.stripe(key{metric: uint32(len(in.Metric))}).bypassed.Add(1)
-		return s.evaluate(ctx, in)
+		return s.evaluate(ctx, in, anywhere)
 	}
-	return s.recall(ctx, k, in)
+	return s.recall(ctx, k, in, anywhere)
 }
 
-func (s *snapshot) recall(ctx context.Context, k key, in *decision.Input) (decision.Decision, error) {
+func (s *snapshot) recall(ctx context.Context, k key, in *decision.Input, on where) (decision.Decision, error) {
 	cached, ok := s.answers.GetIfPresent(k)
 	if !ok {
 		s.stripe(k).misses.Add(1)
-		return s.learn(ctx, k, in)
+		return s.learn(ctx, k, in, on)
 	}
 	hits := s.stripe(k).hits.Add(1)
 	if every := s.engine.options.VerifyEvery; every > 0 && hits%uint64(every) == 0 {
-		return s.verify(ctx, k, in, cached)
+		return s.verify(ctx, k, in, on, cached)
 	}
 	return *cached, nil
 }
 
 // evaluate decides by evaluation. What is kept of it names its sources already, so
 // that a hit costs nothing more.
-func (s *snapshot) evaluate(ctx context.Context, in *decision.Input) (decision.Decision, error) {
-	d, err := s.Policy.Decide(ctx, *in)
+func (s *snapshot) evaluate(ctx context.Context, in *decision.Input, on where) (decision.Decision, error) {
+	if on == here {
+		d, err := s.Policy.Decide(ctx, *in)
+		return s.Locate(d), err
+	}
+	d, err := s.engine.workers.decide(ctx, s.Policy, in)
 	return s.Locate(d), err
 }
 
-func (s *snapshot) learn(ctx context.Context, k key, in *decision.Input) (decision.Decision, error) {
-	d, err := s.evaluate(ctx, in)
+// where is the goroutine of an evaluation.
+type where bool
+
+const (
+	anywhere where = false // one of a worker: this one may be new
+	here     where = true  // this one, which evaluates many questions
+)
+
+func (s *snapshot) learn(ctx context.Context, k key, in *decision.Input, on where) (decision.Decision, error) {
+	d, err := s.evaluate(ctx, in, on)
 	if err == nil && ordinary(&d) {
 		s.answers.Set(k.owned(), &d)
 	}
@@ -164,8 +176,8 @@ func ordinary(d *decision.Decision) bool {
 
 // verify evaluates a hit. When the cache was wrong, it is off from then on and
 // the evaluated answer counts.
-func (s *snapshot) verify(ctx context.Context, k key, in *decision.Input, cached *decision.Decision) (decision.Decision, error) {
-	d, err := s.evaluate(ctx, in)
+func (s *snapshot) verify(ctx context.Context, k key, in *decision.Input, on where, cached *decision.Decision) (decision.Decision, error) {
+	d, err := s.evaluate(ctx, in, on)
 	if err != nil && ctx.Err() != nil {
 		return *cached, nil // no time left to verify: a hit like any other
 	}

@@ -24,6 +24,7 @@ type Engine struct {
 	options  Options
 	active   atomic.Pointer[snapshot]
 	counters [stripes]counters
+	workers  workers
 }
 
 // New returns an engine without a policy and with the default [Options]: it
