@@ -290,6 +290,13 @@ func (l *Log) commitAll() {
 	}
 }
 
+// committing notes when the commit that is under way began; zero for none.
+func (l *Log) committing(since time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.began = since
+}
+
 // stopped returns why the log has stopped; nil while it writes.
 func (l *Log) stopped() error {
 	l.mu.Lock()
@@ -327,6 +334,8 @@ func (l *Log) gather(first *item) []*item {
 // commit appends a group in one transaction and tells who waits.
 func (l *Log) commit(group []*item) error {
 	begin := time.Now()
+	l.committing(begin)
+	defer l.committing(time.Time{})
 	c := Commit{From: l.tree.size, Rows: make([]Row, 0, len(group))}
 	back, err := l.stampAll(group)
 	if err != nil {

@@ -96,6 +96,29 @@ func TestFullQueueRefuses(t *testing.T) {
 	})
 }
 
+// A disk that hangs is no healthy one, although nothing has failed.
+func TestStalledCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := ledgertest.NewMemory()
+		release := make(chan struct{})
+		store.OnCommit = func(ledger.Commit) error { <-release; return nil }
+		l := ledgertest.NewLog(t, store, ledgertest.NewSigner(t), nil)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if _, err := l.Append(ctx, ledgertest.Denial(0), ledger.Durable); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ledger.ErrFull) {
+			t.Errorf("an entry that may be written: %v", err)
+		}
+		if err := l.Health(t.Context()); !errors.Is(err, ledger.ErrStalled) {
+			t.Errorf("health: %v", err)
+		}
+		close(release)
+		synctest.Wait()
+		if err := l.Health(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A repeated request is one entry; a reused id must not swallow a denial.
 func TestRequests(t *testing.T) {
 	store, signer := ledgertest.NewMemory(), ledgertest.NewSigner(t)

@@ -99,6 +99,8 @@ var (
 	// ErrStopped marks a log that writes no more: it was closed, or a commit
 	// failed. Only opening it again, which verifies it, helps.
 	ErrStopped = errors.New("the ledger has stopped writing")
+	// ErrStalled marks a log whose disk does not answer.
+	ErrStalled = errors.New("the ledger does not get its entries written")
 	// ErrConflict marks a request id that came back with another request.
 	ErrConflict = errors.New("the request id was used for another request")
 	// ErrNoQuorum marks a checkpoint that too few witnesses have cosigned.
@@ -137,6 +139,7 @@ type Log struct {
 	signers  []Signer          // in use; changed by a rotation
 	cause    error             // why the log has stopped
 	requests map[request]*item // being appended
+	began    time.Time         // the commit that is under way; zero for none
 	stats    Stats
 	head     []byte // latest checkpoint
 	witness  witnessing
@@ -225,14 +228,23 @@ func (l *Log) Append(ctx context.Context, e Entry, level Level) (Position, error
 
 // Health tells whether an append would succeed now: nil, or why not.
 func (l *Log) Health(ctx context.Context) error {
-	if cause := l.stopped(); cause != nil {
+	l.mu.Lock()
+	cause, began := l.cause, l.began
+	l.mu.Unlock()
+	if cause != nil {
 		return cause
+	}
+	if took := time.Since(began); !began.IsZero() && took > stalled {
+		return fmt.Errorf("%w: a commit has been under way for %s", ErrStalled, took.Round(time.Second))
 	}
 	if len(l.queue) == cap(l.queue) {
 		return ErrFull
 	}
 	return l.store.Probe(ctx)
 }
+
+// stalled is how long a commit may take before the log is called unhealthy.
+const stalled = 5 * time.Second
 
 // Stats returns figures about the log.
 func (l *Log) Stats() Stats {

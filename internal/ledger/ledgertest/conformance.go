@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"math"
 	"slices"
@@ -162,10 +163,12 @@ func same(t testing.TB, what string, got, want []ledger.Row) {
 	}
 }
 
-func closed(t testing.TB, s ledger.Store) {
+func closed(t testing.TB, closers ...io.Closer) {
 	t.Helper()
-	if err := s.Close(); err != nil {
-		t.Error(err)
+	for _, c := range closers {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
@@ -304,14 +307,41 @@ func filters(b *built) (list []ledger.Filter) {
 	at := func(i int) time.Time { return time.Unix(0, b.rows[i].Time).UTC() }
 	single := []ledger.Filter{
 		{},
-		{Node: "edge-8"}, {Node: "nowhere"}, {Metric: "node_gps_fix_8"}, {Clause: "default"}, {Outcome: "denied"},
-		{Severities: []string{"low"}}, {Severities: []string{"low", "critical", "none"}}, {Kinds: []ledger.Kind{ledger.Denial}},
-		{Kinds: []ledger.Kind{ledger.Gap}}, {Kinds: []ledger.Kind{ledger.Sealed, ledger.KeyRotation}}, {Kinds: []ledger.Kind{ledger.Denial, ledger.Gap}},
-		{Kinds: []ledger.Kind{"of-the-future"}}, {Text: "NODE_GPS_FIX_1"}, {Text: "\"default\"", Node: "edge-7"}, {Node: "edge-8", Metric: "node_gps_fix_8"},
-		{Node: "edge-8", Metric: "node_gps_fix_9"}, {Since: at(0)}, {Since: at(500)}, {Since: at(500).Add(1)}, {Until: at(500)}, {Until: at(0)},
-		{Since: at(1199)}, {Since: at(1199).Add(1)}, {Until: at(1199).Add(time.Hour)}, {Since: at(0).Add(-time.Hour)},
-		{Since: at(300), Until: at(900), Node: "edge-28"}, {Since: at(900), Until: at(300)}, {Since: at(10), Until: at(11)},
-		{From: 700}, {Before: 50}, {From: 100, Before: 300, Node: "edge-28"}, {From: 1200}, {From: math.MaxUint64}, {Before: math.MaxUint64}, {From: 9, Before: 9},
+		{Node: "edge-8"},
+		{Node: "nowhere"},
+		{Metric: "node_gps_fix_8"},
+		{Clause: "default"},
+		{Outcome: "denied"},
+		{Severities: []string{"low"}},
+		{Severities: []string{"low", "critical", "none"}},
+		{Kinds: []ledger.Kind{ledger.Denial}},
+		{Kinds: []ledger.Kind{ledger.Gap}},
+		{Kinds: []ledger.Kind{ledger.Sealed, ledger.KeyRotation}},
+		{Kinds: []ledger.Kind{ledger.Denial, ledger.Gap}},
+		{Kinds: []ledger.Kind{"of-the-future"}},
+		{Text: "NODE_GPS_FIX_1"},
+		{Text: "\"default\"", Node: "edge-7"},
+		{Node: "edge-8", Metric: "node_gps_fix_8"},
+		{Node: "edge-8", Metric: "node_gps_fix_9"},
+		{Since: at(0)},
+		{Since: at(500)},
+		{Since: at(500).Add(1)},
+		{Until: at(500)},
+		{Until: at(0)},
+		{Since: at(1199)},
+		{Since: at(1199).Add(1)},
+		{Until: at(1199).Add(time.Hour)},
+		{Since: at(0).Add(-time.Hour)},
+		{Since: at(300), Until: at(900), Node: "edge-28"},
+		{Since: at(900), Until: at(300)},
+		{Since: at(10), Until: at(11)},
+		{From: 700},
+		{Before: 50},
+		{From: 100, Before: 300, Node: "edge-28"},
+		{From: 1200},
+		{From: math.MaxUint64},
+		{Before: math.MaxUint64},
+		{From: 9, Before: 9},
 	}
 	for _, f := range single {
 		for _, limit := range []int{0, 1, 2, 300} {

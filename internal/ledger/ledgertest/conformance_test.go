@@ -13,3 +13,5 @@ func memory(*testing.T) ledgertest.Backend {
 }
 
 func TestMemoryConforms(t *testing.T) { ledgertest.Conformance(t, memory) }
+
+func TestLogInMemory(t *testing.T) { ledgertest.LogSuite(t, memory) }
