@@ -13,6 +13,7 @@ import (
 	"github.com/westworld-charter/charter/internal/charter"
 	"github.com/westworld-charter/charter/internal/decision"
 	"github.com/westworld-charter/charter/internal/engine"
+	"github.com/westworld-charter/charter/internal/explain"
 )
 
 // allClaims stands for every claim that a role of the charter requires.
@@ -25,6 +26,7 @@ type checkFlags struct {
 	exposition string
 	state      string
 	all        bool
+	explain    bool
 	format     choice
 }
 
@@ -36,6 +38,8 @@ func (p *program) checkCommand() *cobra.Command {
 		Long: `Decides by a charter, which is compiled for it, or by a bundle.
 
 With --metric it decides one question. The exit code is 5 when the answer is no.
+With --explain it says how the answer came about, step by step, and what the
+smallest change of the question is that would be allowed.
 
 With --exposition it reads what a target exposes (a file, an http or https URL,
 or - for standard input) and decides for each series whether it may pass. The
@@ -48,6 +52,7 @@ what is denied and why; --all lists every series. The json form is
 the charter requires, and to none for one question. The time is now unless --time
 says otherwise.`,
 		Example: `  charter-admin check --metric node_load1 --node edge-1 --role auditor --operation read charter.yaml
+  charter-admin check --metric node_load1 --explain charter.yaml
   charter-admin check --metric up --label instance=a:9100 --claims mtls,owns_node bundle.tar.gz
   charter-admin check --exposition http://localhost:9100/metrics charter.yaml
   charter-admin check --exposition node.prom --format json charter.yaml >results.json`,
@@ -59,6 +64,8 @@ says otherwise.`,
 		switch {
 		case asked && flags.exposition != "":
 			return usagef("check takes --metric or --exposition, not both")
+		case flags.explain && flags.exposition != "":
+			return usagef("check: --explain goes with --metric; ask for one series of the exposition by its name")
 		case flags.exposition != "":
 			if !cmd.Flags().Changed("claims") {
 				flags.claims = []string{allClaims}
@@ -87,6 +94,7 @@ func (c *checkFlags) add(cmd *cobra.Command) {
 	f.StringSliceVar(&c.claims, "claims", nil, "`claims` of who asks, or all")
 	f.StringVar(&c.state, "state", "", "state document, YAML or JSON `file`")
 	f.BoolVar(&c.all, "all", false, "list every series (table)")
+	f.BoolVar(&c.explain, "explain", false, "explain the answer to one question")
 	c.format.flag(cmd)
 }
 
@@ -157,10 +165,17 @@ func (p *program) checkOne(ctx context.Context, path string, flags checkFlags) e
 	if err != nil {
 		return err
 	}
+	var why *explain.Explanation
+	if flags.explain {
+		if why, err = explainOne(ctx, policy, in, &d); err != nil {
+			return err
+		}
+	}
 	if flags.format.is(formatJSON) {
-		err = p.printJSON(d)
+		err = p.printJSON(explainedDecision{d, why})
 	} else {
 		p.printDecision(in, d)
+		p.printExplanation(d, why)
 	}
 	if err == nil && !d.Allow {
 		err = silent(ExitFinding)
@@ -168,7 +183,8 @@ func (p *program) checkOne(ctx context.Context, path string, flags checkFlags) e
 	return err
 }
 
-// decide asks through an engine, which adds the id and the suggestion.
+// decide asks through an engine, which adds the id, sources and
+// the suggestion.
 func decide(ctx context.Context, policy *engine.Policy, in decision.Input) (decision.Decision, error) {
 	e := engine.New()
 	e.Swap(policy)

@@ -29,6 +29,7 @@ type decided struct {
 	Allow       bool                 `json:"allow"`
 	Outcome     string               `json:"outcome"`
 	Clause      string               `json:"clause"`
+	Source      string               `json:"source,omitempty"`
 	Severity    string               `json:"severity"`
 	Reasons     []decision.Reason    `json:"reasons"`
 	Obligations decision.Obligations `json:"obligations"`
@@ -38,7 +39,7 @@ type decided struct {
 }
 
 func decidedOf(d decision.Decision) decided {
-	return decided{d.Allow, d.Outcome, d.Clause, d.Severity, d.Reasons, d.Obligations, d.Mode, d.Enforced, d.WouldDeny}
+	return decided{d.Allow, d.Outcome, d.Clause, d.Source, d.Severity, d.Reasons, d.Obligations, d.Mode, d.Enforced, d.WouldDeny}
 }
 
 // summary counts series. It holds no list.
@@ -157,7 +158,7 @@ func decideAll(ctx context.Context, policy *engine.Policy, in decision.Input, as
 				if err != nil {
 					cancel(fmt.Errorf("decide %s (line %d): %w", one.Metric, asked[i].Line, err))
 				}
-				answers[i] = decidedOf(d)
+				answers[i] = decidedOf(policy.Locate(d))
 			}
 		})
 	}

@@ -38,7 +38,10 @@ type program struct {
 	stdout *output
 	stderr io.Writer
 	now    func() time.Time
+	getenv func(string) string
 	color  colors
+	// progress is where a bar may be drawn, nil if not on a terminal.
+	progress io.Writer
 }
 
 // Main runs charter-admin with args, the command line without the program name,
@@ -46,8 +49,11 @@ type program struct {
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) int {
 	out := newOutput(stdout)
 	p := &program{
-		stdin: stdin, stdout: out, stderr: after{out, stderr}, now: time.Now,
+		stdin: stdin, stdout: out, stderr: after{out, stderr}, now: time.Now, getenv: getenv,
 		color: detectColors(stdout, stderr, getenv),
+	}
+	if terminal(stderr) && getenv("TERM") != "dumb" {
+		p.progress = stderr
 	}
 	root := p.root(args)
 	err := root.ExecuteContext(ctx)
@@ -135,7 +141,7 @@ Exit codes: 0 ok, 1 internal error, 2 usage, 3 invalid charter or policy,
 	root.SetFlagErrorFunc(p.flagError)
 	root.AddCommand(
 		p.initCommand(), p.validateCommand(), p.compileCommand(), p.checkCommand(), p.isAllowedCommand(),
-		p.testCommand(), p.bundleCommand(), p.versionCommand(),
+		p.testCommand(), p.bundleCommand(), p.auditCommand(), p.exportCommand(), p.versionCommand(),
 	)
 	root.SetHelpCommand(p.helpCommand(root))
 	root.InitDefaultCompletionCmd()

@@ -92,24 +92,25 @@ func charterPath(path string) string {
 	return path
 }
 
-// openBundle opens the bundle at path, or compiles the charter at path.
-func (p *program) openBundle(path string) (*bundle.Bundle, error) {
+// openBundle opens the bundle at path, or compiles the charter at path, which it
+// then returns as it is written.
+func (p *program) openBundle(path string) (*bundle.Bundle, *charter.Charter, error) {
 	if isBundle(path) {
 		b, err := bundle.Open(path)
 		if err != nil {
-			return nil, invalid(fmt.Errorf("open %s: %w", path, err))
+			return nil, nil, invalid(fmt.Errorf("open %s: %w", path, err))
 		}
-		return b, nil
+		return b, nil, nil
 	}
 	c, err := p.loadCharter(charterPath(path))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	b, err := compile.Build(c)
 	if err != nil {
-		return nil, fmt.Errorf("compile %s: %w", path, err)
+		return nil, nil, fmt.Errorf("compile %s: %w", path, err)
 	}
-	return b, nil
+	return b, c, nil
 }
 
 // loadPolicy makes a policy of the charter or bundle at path, with the state
@@ -122,7 +123,7 @@ func (p *program) loadPolicy(ctx context.Context, path, statePath string) (*engi
 			return nil, usagef("check: %w", err)
 		}
 	}
-	b, err := p.openBundle(path)
+	b, written, err := p.openBundle(path)
 	if err != nil {
 		return nil, err
 	}
@@ -131,5 +132,8 @@ func (p *program) loadPolicy(ctx context.Context, path, statePath string) (*engi
 	if errors.As(err, &ee) {
 		return nil, invalid(fmt.Errorf("%s: %w", path, err))
 	}
-	return policy, err
+	if err != nil || written == nil {
+		return policy, err
+	}
+	return policy.WithCharter(written) // answers then name the files of the charter
 }

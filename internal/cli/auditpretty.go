@@ -1,0 +1,163 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/westworld-charter/charter/internal/audit"
+	"github.com/westworld-charter/charter/internal/ledger"
+)
+
+// prettyRows writes entries as lines for people, whose columns begin at the same
+// place as long as what is in them is not too long.
+type prettyRows struct {
+	p      *program
+	headed bool
+}
+
+const prettyRow = "%8s  %-24s %-16s %-8s  %-13s %-12s %-28s %s"
+
+// Write adds a line.
+func (w *prettyRows) Write(row ledger.Row) error {
+	if !w.headed {
+		w.headed = true
+		w.line("INDEX", "TIME", "KIND", "SEVERITY", "OUTCOME", "NODE", "METRIC", "CLAUSE OR WHAT")
+	}
+	about := row.Clause
+	if about == "" {
+		e, err := ledger.ParseEntry(row.Body)
+		if err != nil {
+			return fmt.Errorf("entry %d: %w", row.Index, err)
+		}
+		about = summarizeData(&e)
+	}
+	severity := fmt.Sprintf("%-8s", printable(row.Severity))
+	if w.p.color.stdout && row.Severity == "critical" {
+		severity = "\x1b[31m" + severity + "\x1b[0m"
+	}
+	at := time.Unix(0, row.Time).UTC().Format("2006-01-02T15:04:05.000Z")
+	w.line(strconv.FormatUint(row.Index, 10), at, printable(string(row.Kind)), severity, printable(row.Outcome), printable(row.Node),
+		printable(row.Metric), printable(about))
+	return nil
+}
+
+func (w *prettyRows) line(cells ...any) {
+	text := fmt.Sprintf(prettyRow, cells...)
+	fmt.Fprintln(w.p.stdout, strings.TrimRight(text, " "))
+}
+
+// Close has nothing to end.
+func (w *prettyRows) Close() error { return nil }
+
+// summarizeData says in a few words what an entry that is no decision is about.
+func summarizeData(e *ledger.Entry) string {
+	lines := describeData(e)
+	if len(lines) == 0 {
+		return e.Revision
+	}
+	return strings.Join(strings.Fields(lines[0].value), " ")
+}
+
+// fact is a line of a description.
+type fact struct{ name, value string }
+
+// describeData explains what only a kind has. The first fact sums it up.
+func describeData(e *ledger.Entry) []fact {
+	if len(e.Data) == 0 {
+		return nil
+	}
+	switch e.Kind {
+	case ledger.WindowOpen, ledger.WindowClose:
+		return describe(e, describeWindow)
+	case ledger.Gap:
+		return describe(e, describeGap)
+	case ledger.KeyRotation:
+		return describe(e, func(r ledger.Rotation) []fact {
+			return []fact{{"new key", r.New}, {"old key", r.Old}}
+		})
+	case ledger.Sealed:
+		return describe(e, func(s ledger.Seal) []fact {
+			return []fact{{"sealed", fmt.Sprintf("entries %d to %d were exported and may be pruned", s.From, s.To-1)}, {"manifest", s.Manifest}}
+		})
+	case ledger.Load:
+		return describe(e, describeLoad)
+	case ledger.Activation:
+		return describe(e, describeActivation)
+	}
+	return rawData(e)
+}
+
+func describe[T any](e *ledger.Entry, say func(T) []fact) []fact {
+	var data T
+	if json.Unmarshal(e.Data, &data) != nil {
+		return rawData(e)
+	}
+	return say(data)
+}
+
+func rawData(e *ledger.Entry) []fact { return []fact{{"data", string(e.Data)}} }
+
+func describeWindow(w ledger.Window) []fact {
+	if w.To == "" {
+		return []fact{{"window", "counting begins: " + w.ID}, {"from", w.From}}
+	}
+	total := w.Overflow
+	for _, c := range w.Counts {
+		total += c.Count
+	}
+	facts := []fact{
+		{"window", fmt.Sprintf("%d allowed, %d different questions", total, len(w.Counts))},
+		{"id", w.ID},
+		{"from", w.From},
+		{"to", w.To},
+	}
+	if w.Part > 0 || w.More {
+		facts = append(facts, fact{"part", strconv.Itoa(w.Part)})
+	}
+	if w.Overflow > 0 {
+		facts = append(facts, fact{"not told apart", strconv.FormatUint(w.Overflow, 10)})
+	}
+	for _, c := range w.Counts {
+		value := fmt.Sprintf("%s %s at %s as %s (%s)", c.Operation, c.Metric, c.Node, c.Role, c.Clause)
+		facts = append(facts, fact{fmt.Sprintf("%9d x", c.Count), value})
+	}
+	return facts
+}
+
+func describeGap(m ledger.Missing) []fact {
+	count := "an unknown number of decisions is"
+	if m.Count != nil {
+		count = fmt.Sprintf("%d decisions are", *m.Count)
+	}
+	facts := []fact{{"gap", fmt.Sprintf("%s missing: %s", count, m.Reason)}}
+	return append(facts, present(fact{"window", m.Window}, fact{"from", m.From}, fact{"to", m.To})...)
+}
+
+func describeLoad(l audit.Load) []fact {
+	what := strings.TrimSpace(l.Charter + " " + l.Version)
+	facts := []fact{{"load", strings.TrimSpace(fmt.Sprintf("%s %s (%s) %s", l.Part, l.Result, l.Trigger, what))}}
+	return append(facts, present(fact{"refused with", l.Code}, fact{"at", l.At}, fact{"charter digest", l.Digest})...)
+}
+
+func describeActivation(a audit.Activation) []fact {
+	text := strings.TrimSpace(fmt.Sprintf("%s %s decides (%s)", a.Charter, a.Version, a.Trigger))
+	if a.Percent != nil {
+		text += fmt.Sprintf(" for %d %% of the nodes", *a.Percent)
+	}
+	return append([]fact{{"activation", text}},
+		present(fact{"at", a.At}, fact{"charter digest", a.Digest}, fact{"before", a.Previous}, fact{"state digest", a.State})...)
+}
+
+// present leaves out what has no value.
+func present(facts ...fact) []fact {
+	var some []fact
+	for _, f := range facts {
+		if f.value != "" {
+			some = append(some, f)
+		}
+	}
+	return some
+}
