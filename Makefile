@@ -16,6 +16,8 @@ CHARTERS := development staging production
 RACE ?=
 # The least share of the statements in internal/ that the tests must reach, in percent.
 COVERAGE ?= 85
+# Flags of `make load`, such as '-rate 500 -reload 0'.
+LOAD ?=
 # Seconds that `make fuzz` shares among all fuzzers.
 FUZZTIME ?= 600
 
@@ -64,6 +66,11 @@ test-go:
 	go test -timeout 20m -coverpkg=./internal/... -coverprofile=$(BUILD)/tests.cover ./tests/...
 	@go run ./tests/gate -min $(COVERAGE) $(BUILD)/packages.cover $(BUILD)/tests.cover
 
+# The short forms are part of `make test`.
+.PHONY: test-fault
+test-fault: ## the ledger under faults, long form: 200 killed writers, every bit flipped, minutes
+	CHARTER_FAULT=long go test -count=1 -timeout 60m ./tests/ledger/... ./internal/ledgerdb/...
+
 .PHONY: test-rego
 test-rego:
 	go run ./cmd/charter-admin test --coverage --threshold 100 rego
@@ -97,6 +104,14 @@ bench: ## measure Charter beside rivals and print ratios, minutes (tests/bench, 
 bench-short: ## the same with fewer sizes and rounds, at most 45 s once it is built
 	@go -C tests/bench build -o /dev/null .
 	go -C tests/bench run . -short
+
+.PHONY: load
+load: ## a minute of 1,000 questions a second while charters are replaced; fails on a wrong answer or p99 >= 10 ms (LOAD=flags)
+	go run ./tests/load $(LOAD)
+
+.PHONY: hostile
+hostile: ## attack the server in every way, with 10,000 idle connections
+	CHARTER_LONG=1 go test -count=1 -v ./tests/hostile
 
 .PHONY: fuzz
 fuzz: ## run every fuzzer for a share of FUZZTIME seconds (600)

@@ -68,13 +68,17 @@ func (s *Server) loadTokens(ctx context.Context, from stamps) error {
 }
 
 // access says who may ask, and what else the server does for whom.
-func (s *Server) access() decisionapi.Access {
-	a := decisionapi.Access{Observe: s.metrics.Admitted, Routes: []decisionapi.Route{s.reloadRoute()}}
+func (s *Server) access() (decisionapi.Access, error) {
+	routes, err := s.ledgerRoutes()
+	if err != nil {
+		return decisionapi.Access{}, err
+	}
+	a := decisionapi.Access{Observe: s.metrics.Admitted, Routes: append(routes, s.reloadRoute())}
 	if s.options.authenticates() {
 		a.Authenticate = s.authenticate
 	}
 	if s.options.Rate > 0 {
-		a.Limit = newLimiter(s.options.Rate, time.Now).take
+		a.Limit = newLimiter(s.options.Rate, time.Now)
 	}
-	return a
+	return a, nil
 }

@@ -219,7 +219,7 @@ func tokenFile() string {
 }
 
 func TestTokens(t *testing.T) {
-	o := Defaults()
+	o := unrecorded()
 	o.Charter = example1
 	o.TokenFile = put(t, filepath.Join(t.TempDir(), "tokens.yaml"), tokenFile())
 	s := offered(t, o)
@@ -262,7 +262,7 @@ func TestTokens(t *testing.T) {
 }
 
 func TestTokensAreFollowed(t *testing.T) {
-	o := Defaults()
+	o := unrecorded()
 	o.Charter = example1
 	o.TokenFile = put(t, filepath.Join(t.TempDir(), "tokens.yaml"), tokenFile())
 	s := offered(t, o)
@@ -365,11 +365,20 @@ func FuzzTokenFile(f *testing.F) {
 	f.Add(tokenFile())
 	f.Add("- {name: a, sha256: x, scopes: [*a]}\n")
 	f.Add("- &a {<<: *a}\n")
+	f.Add("\"\"0") // what begins like a second document and is not YAML
 	f.Fuzz(func(t *testing.T, text string) {
 		r := tokenReader{path: "t"}
 		ts := r.read([]byte(text))
 		if r.findings.HasErrors() {
+			for _, finding := range r.findings {
+				if finding.Code == "" || finding.Message == "" || finding.Pos.File != "t" || finding.Pos.Line < 1 {
+					t.Errorf("refused without saying where: %+v", finding)
+				}
+			}
 			return
+		}
+		if len(ts) > maxTokens {
+			t.Errorf("accepted %d tokens", len(ts))
 		}
 		for _, tok := range ts {
 			id := tok.identity

@@ -58,18 +58,21 @@ func loadConfig(path string, readFile func(string) ([]byte, error)) (layer, erro
 func (r *configReader) read(data []byte) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, more yaml.Node
-	switch err := dec.Decode(&doc); {
-	case errors.Is(err, io.EOF):
+	err := dec.Decode(&doc)
+	if errors.Is(err, io.EOF) {
 		return // an empty file configures nothing
-	case err != nil:
-		r.syntax(err)
-		return
 	}
-	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
+	if err == nil {
+		err = dec.Decode(&more)
+	}
+	switch {
+	case err == nil:
 		r.findings.Errorf(r.at(&more), codeSyntax, "the file holds more than one document")
-		return
+	case !errors.Is(err, io.EOF):
+		r.syntax(err)
+	default:
+		r.mapping("", doc.Content[0])
 	}
-	r.mapping("", doc.Content[0])
 }
 
 // mapping reads one level; prefix is the dotted path of the keys above with a

@@ -55,7 +55,7 @@ func configure(args []string, getenv func(string) string, readFile func(string) 
 			return inv, err
 		}
 	}
-	inv.options, err = combine(file, env, flags)
+	inv.options, err = combine(standardEnvironment(getenv), file, env, flags)
 	return inv, err
 }
 

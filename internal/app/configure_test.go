@@ -222,11 +222,22 @@ func FuzzConfigFile(f *testing.F) {
 	f.Add("a: &a [*a]\n")
 	f.Add("? {a: b}\n: c\n")
 	f.Add("<<: {listen: x}\n")
+	f.Add("\"\"0") // what begins like a second document and is not YAML
 	f.Fuzz(func(t *testing.T, text string) {
 		s := sources{files: map[string]string{"c.yaml": text}}
 		o, err := s.configure("--config", "c.yaml")
 		if err == nil && o.validate() != nil {
 			t.Errorf("accepted options that are not valid: %+v", o)
+		}
+		if err != nil && err.Error() == "" {
+			t.Error("refused without words")
+		}
+		if refused, ok := errors.AsType[*usageError](err); ok {
+			for _, finding := range refused.findings {
+				if finding.Code == "" || finding.Message == "" || finding.Pos.Line < 1 {
+					t.Errorf("refused without saying where: %+v", finding)
+				}
+			}
 		}
 	})
 }

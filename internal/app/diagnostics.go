@@ -25,7 +25,11 @@ func (s *Server) serveReload(w http.ResponseWriter, r *http.Request) {
 	}
 	answer := decisionapi.Error{Code: codeOf(err), Message: err.Error() + "; what was loaded before stays in force"}
 	for _, f := range findingsOf(err) {
-		answer.Errors = append(answer.Errors, decisionapi.Problem{Code: f.Code, Message: f.Message, Location: f.Pos.String()})
+		message := f.Message
+		if f.Fix != "" {
+			message += "; " + f.Fix
+		}
+		answer.Errors = append(answer.Errors, decisionapi.Problem{Code: f.Code, Message: message, Location: f.Pos.String()})
 	}
 	decisionapi.WriteError(w, http.StatusUnprocessableEntity, answer)
 }
@@ -42,21 +46,27 @@ func findingsOf(err error) diag.List {
 
 // diagnosticRoutes are what the diagnostics listener serves beside /health and
 // /metrics, all of it for the scope admin.
-func (s *Server) diagnosticRoutes() []decisionapi.Route {
+func (s *Server) diagnosticRoutes() ([]decisionapi.Route, error) {
+	opa, err := s.opaRoutes()
+	if err != nil {
+		return nil, err
+	}
 	admin := func(method, path string, h http.HandlerFunc) decisionapi.Route {
 		return decisionapi.Route{Method: method, Path: path, Scope: decisionapi.ScopeAdmin, Handler: h}
 	}
-	return []decisionapi.Route{
+	return append([]decisionapi.Route{
 		s.reloadRoute(),
 		admin(http.MethodGet, "/v1/config", s.serveConfig),
 		admin(http.MethodGet, "/v1/status", s.serveStatus),
+		admin(http.MethodGet, "/v1/candidate", s.serveCandidate),
+		admin(http.MethodPost, "/v1/candidate", s.changeCandidate),
 		admin(http.MethodGet, "/debug/pprof/cmdline", pprof.Cmdline),
 		admin(http.MethodGet, "/debug/pprof/profile", pprof.Profile),
 		admin(http.MethodGet, "/debug/pprof/symbol", pprof.Symbol),
 		admin(http.MethodPost, "/debug/pprof/symbol", pprof.Symbol),
 		admin(http.MethodGet, "/debug/pprof/trace", pprof.Trace),
 		admin(http.MethodGet, "/debug/pprof/*", pprof.Index),
-	}
+	}, opa...), nil
 }
 
 // serveConfig tells every setting by its key in the configuration file. There
@@ -87,7 +97,7 @@ func (s *Server) serveStatus(w http.ResponseWriter, _ *http.Request) {
 	b := build()
 	answer := status{
 		Program: program, Version: b.Version, Commit: b.Commit, Started: s.started.UTC(),
-		Degraded: s.faults.gravest(), Files: s.watched(),
+		Degraded: s.degraded(), Files: s.watched(),
 	}
 	if p := s.engine.Current(); p != nil {
 		meta := p.Charter().Metadata

@@ -35,7 +35,7 @@ func TestDiagnosticsListener(t *testing.T) {
 	if status, _ := ask(t, s.diag+"/v1/check", collect); status != http.StatusNotFound {
 		t.Errorf("questions among diagnostics: %d", status)
 	}
-	o = Defaults()
+	o = unrecorded()
 	o.Charter, o.Diagnostics = example1, "127.0.0.1:0"
 	o.TokenFile = put(t, filepath.Join(t.TempDir(), "tokens.yaml"), tokenFile())
 	s = offered(t, o)

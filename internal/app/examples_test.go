@@ -137,7 +137,7 @@ func TestStateMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
-	o := Defaults()
+	o := unrecorded()
 	o.Charter = path
 	if _, err := New(t.Context(), o, slog.New(slog.NewTextHandler(&b, nil))); err != nil {
 		t.Fatal(err)

@@ -12,8 +12,11 @@ import (
 // the bound holds whatever they say.
 const maxBuckets = 10_000
 
-// limiter gives every identity a budget of requests: rate a second, saved up for
-// a second at most. Safe for concurrent use.
+// limiter gives every identity a budget of questions: rate a second, saved up for
+// a second at most. One batch may overdraw it, so that a batch can be larger than
+// what a second brings; the debt is paid back before the next question. So in any
+// time t an identity asks at most rate*(t+1) questions and one batch. It
+// implements [decisionapi.Limiter].
 type limiter struct {
 	rate float64
 	now  func() time.Time
@@ -23,7 +26,7 @@ type limiter struct {
 	swept   time.Time         // when full buckets were last forgotten; guarded by mu
 }
 
-// bucket is a budget: left at a time.
+// bucket is a budget: left at a time, less than 0 after a batch overdrew it.
 type bucket struct {
 	left float64
 	at   time.Time
@@ -33,9 +36,16 @@ func newLimiter(rate int, now func() time.Time) *limiter {
 	return &limiter{rate: float64(rate), now: now, buckets: map[string]bucket{}}
 }
 
-// take takes one request from the budget of id and returns 0, or how long until
-// there is one again. Whoever may say anything on this machine is not limited.
-func (l *limiter) take(id *decisionapi.Identity) time.Duration {
+// Admit takes one question from the budget of id.
+func (l *limiter) Admit(id *decisionapi.Identity) time.Duration { return l.take(id, 1, 1) }
+
+// Charge takes n questions from the budget of id, unless it is overdrawn.
+func (l *limiter) Charge(id *decisionapi.Identity, n int) time.Duration { return l.take(id, n, 0) }
+
+// take takes n from the budget of id and returns 0 when at least least is left,
+// or else how long until there is one. Whoever may say anything on this machine
+// is not limited.
+func (l *limiter) take(id *decisionapi.Identity, n int, least float64) time.Duration {
 	if id.Kind == decisionapi.KindSelf {
 		return 0
 	}
@@ -52,8 +62,8 @@ func (l *limiter) take(id *decisionapi.Identity) time.Duration {
 		b.left, b.at = min(b.left+passed.Seconds()*l.rate, l.rate), now
 	}
 	var wait time.Duration
-	if b.left >= 1 {
-		b.left--
+	if b.left >= least {
+		b.left -= float64(n)
 	} else {
 		wait = time.Duration((1 - b.left) / l.rate * float64(time.Second))
 	}

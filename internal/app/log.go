@@ -1,6 +1,8 @@
 package app
 
 import (
+	"bytes"
+	"context"
 	"io"
 	"log/slog"
 	"os"
@@ -36,4 +38,18 @@ func logFindings(log *slog.Logger, findings diag.List) {
 	for _, f := range findings {
 		log.Warn("charter: "+f.Message, "code", f.Code, "location", f.Pos.String(), "fix", f.Fix)
 	}
+}
+
+// complaints is where net/http writes what it cannot tell a handler. Handshakes
+// that fail are at level debug: whoever can connect can cause any number of them.
+type complaints struct{ log *slog.Logger }
+
+// Write logs one line.
+func (c complaints) Write(line []byte) (int, error) {
+	level := slog.LevelWarn
+	if bytes.HasPrefix(line, []byte("http: TLS handshake error")) {
+		level = slog.LevelDebug
+	}
+	c.log.Log(context.Background(), level, string(bytes.TrimSpace(line)))
+	return len(line), nil
 }

@@ -44,19 +44,23 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer, getenv f
 	}
 	color := terminal(stderr) && getenv("NO_COLOR") == ""
 	if usage, ok := errors.AsType[*usageError](err); ok {
-		explain(stderr, usage.findings, os.ReadFile, color, err)
+		complain(stderr, usage.findings, os.ReadFile, color, err)
 		_, _ = fmt.Fprintf(stderr, "Run '%s --help' for the flags.\n", program)
 		return exitUsage
 	}
 	if access, ok := errors.AsType[*accessError](err); ok {
-		explain(stderr, access.findings, os.ReadFile, color, err)
+		complain(stderr, access.findings, os.ReadFile, color, err)
 		return exitUsage
 	}
+	if own, ok := errors.AsType[*LedgerError](err); ok {
+		complain(stderr, nil, nil, false, own)
+		return exitInternal
+	}
 	if policy, ok := errors.AsType[*PolicyError](err); ok {
-		explain(stderr, policy.Findings, policy.read, color, err)
+		complain(stderr, policy.Findings, policy.read, color, err)
 		return exitPolicy
 	}
-	explain(stderr, nil, nil, false, err)
+	complain(stderr, nil, nil, false, err)
 	return exitInternal
 }
 
@@ -76,7 +80,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, getenv fu
 	}
 	addr, err := s.Listen(ctx)
 	if err != nil {
-		return err
+		return errors.Join(err, s.Close(ctx))
 	}
 	if inv.options.InsecureSelfAsserted {
 		x := explorer{engine: s.engine, now: time.Now()}
@@ -113,9 +117,9 @@ func (s *Server) onHangup(ctx context.Context) (stop func()) {
 	}
 }
 
-// explain prints findings with their source lines, and the error. Nothing can
+// complain prints findings with their source lines, and the error. Nothing can
 // be done about a standard error that is closed.
-func explain(stderr io.Writer, findings diag.List, read func(string) ([]byte, error), color bool, err error) {
+func complain(stderr io.Writer, findings diag.List, read func(string) ([]byte, error), color bool, err error) {
 	if len(findings) > 0 {
 		_ = diag.Write(stderr, diag.Pretty, findings, read, diag.Options{Color: color})
 	}

@@ -48,8 +48,10 @@ func launch(t *testing.T, args ...string) *process {
 	logged, stderr := io.Pipe()
 	p := &process{stdout: &bytes.Buffer{}, log: make(chan map[string]any, 10_000)}
 	code := make(chan int, 1)
+	ended := make(chan struct{})
+	args = append([]string{"--listen", "127.0.0.1:0", "--data", t.TempDir()}, args...)
 	go func() {
-		args := append([]string{"--listen", "127.0.0.1:0"}, args...)
+		defer close(ended)
 		code <- Main(ctx, args, p.stdout, stderr, func(string) string { return "" })
 		_ = stderr.Close()
 	}()
@@ -83,7 +85,10 @@ func launch(t *testing.T, args ...string) *process {
 		cancel()
 		return <-code, <-rest
 	}
-	t.Cleanup(cancel)
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
 	return p
 }
 
@@ -176,7 +181,7 @@ func TestServeACharter(t *testing.T) {
 	if code != exitOK || !strings.Contains(rest, `"msg":"shutting down"`) || !strings.Contains(rest, `"msg":"stopped"`) {
 		t.Errorf("exit code %d, log:\n%s", code, rest)
 	}
-	if level := p.lines[1]["level"]; level != "WARN" || !strings.Contains(fmt.Sprint(p.lines[1]["msg"]), "INSECURE") {
+	if warning := p.lines[len(p.lines)-2]; warning["level"] != "WARN" || !strings.Contains(fmt.Sprint(warning["msg"]), "INSECURE") {
 		t.Errorf("nobody is warned: %v", p.lines)
 	}
 }
@@ -296,7 +301,7 @@ func tampered(t *testing.T) string {
 func end(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code = Main(t.Context(), args, &out, &errs, func(string) string { return "" })
+	code = Main(t.Context(), append([]string{"--data", t.TempDir()}, args...), &out, &errs, func(string) string { return "" })
 	return code, out.String(), errs.String()
 }
 
@@ -381,7 +386,7 @@ func (closed) Write([]byte) (int, error) { return 0, os.ErrClosed }
 func TestStoppedBeforeItStarted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	code := Main(ctx, []string{"--charter", example1, "--listen", "127.0.0.1:0"}, io.Discard, io.Discard, func(string) string { return "" })
+	code := Main(ctx, []string{"--data", t.TempDir(), "--charter", example1, "--listen", "127.0.0.1:0"}, io.Discard, io.Discard, func(string) string { return "" })
 	if code != exitOK {
 		t.Errorf("exit code %d: being told to stop is no failure", code)
 	}

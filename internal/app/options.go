@@ -15,24 +15,32 @@ import (
 
 // Options say what a [Server] serves and how. Start from [Defaults].
 type Options struct {
-	Charter string        // path of a charter; either this or Bundle
-	Bundle  string        // path of a bundle: a directory or a .tar.gz
-	State   string        // path of the state document (JSON), data.charter_state; "" is none
-	Listen  string        // HOST:PORT; port 0 takes a free one
-	Data    string        // directory for what must survive a restart, made when something must
-	Watch   time.Duration // between two looks at all files that were loaded; 0 never looks
+	Charter string // path of a charter; either this or Bundle
+	Bundle  string // path of a bundle: a directory or a .tar.gz
+	// Candidate is a policy that is tried beside the one that is served.
+	Candidate CandidateOptions
+	State     string        // path of the state document (JSON), data.charter_state; "" is none
+	Listen    string        // HOST:PORT; port 0 takes a free one
+	Data      string        // directory for what must survive a restart
+	Ledger    LedgerOptions // where decisions are recorded
+	// WitnessLogs is a file with the keys of ledgers of others that this process
+	// witnesses (C2SP tlog-policy); "" is none. WitnessName is for a new key; "" is
+	// charter.local/HOSTNAME/witness.
+	WitnessLogs, WitnessName string
+	Watch                    time.Duration // between two looks at all files that were loaded; 0 never looks
 	// Diagnostics is HOST:PORT of a second listener for metrics, profiles and
 	// status; "" is none.
 	Diagnostics string
 	TLS         TLSOptions
 	TokenFile   string // bearer tokens that are accepted; "" accepts none
-	Rate        int    // requests a second of one identity; 0 is no limit
+	Rate        int    // questions a second of one identity; 0 is no limit
 	Cache       int    // decisions that are kept; 0 keeps none
 	// InsecurePlainHTTP allows listeners beyond loopback without TLS.
 	InsecurePlainHTTP bool
 	// InsecureSelfAsserted believes whatever role, node and claims callers name.
 	// It is refused unless Listen is loopback.
 	InsecureSelfAsserted bool
+	Tracing              TracingOptions
 	LogLevel             string // debug, info, warn or error
 	LogFormat            string // json, text, or auto: text on a terminal
 	MaxBody              int64  // bytes of any request body
@@ -72,7 +80,9 @@ func Defaults() Options {
 		Watch:        2 * time.Second,
 		Rate:         10_000,
 		Cache:        1 << 16,
+		Candidate:    CandidateOptions{Sample: 100, StopOn: "widened", StopRate: 0.01, StopCount: 10, StopWindow: 5 * time.Minute},
 		TLS:          TLSOptions{ClientRoles: "node_operator"},
+		Tracing:      TracingOptions{Ratio: 1},
 		LogLevel:     "info",
 		LogFormat:    "auto",
 		MaxBody:      decisionapi.DefaultMaxBody,
@@ -106,7 +116,13 @@ func (o Options) validate() error {
 	case strings.Contains(o.Bundle, "://"):
 		fault("--bundle %s: only a directory or a .tar.gz file can be served", o.Bundle)
 	}
+	o.Candidate.validate(fault)
 	o.validateAccess(fault)
+	o.Tracing.validate(fault)
+	o.Ledger.validate(fault)
+	if o.WitnessName != "" && !originOK(o.WitnessName) {
+		fault("--witness-name %q must be a name such as witness.example.org/1, without spaces and +", o.WitnessName)
+	}
 	o.validateListener(fault, "--listen", o.Listen)
 	if o.Diagnostics != "" {
 		o.validateListener(fault, "--diagnostics", o.Diagnostics)

@@ -1,9 +1,7 @@
 package app
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -47,25 +45,23 @@ func (e *PolicyError) Error() string { return fmt.Sprintf("load %s: %v [%s]", e.
 // Unwrap returns the cause.
 func (e *PolicyError) Unwrap() error { return e.Err }
 
-// loadPolicy prepares the policy that the options name and notes in from every
-// file it looks at, also when it fails. The list holds warnings about a charter
-// that is served nevertheless. Every failure is a [*PolicyError], except that of
-// ctx.
+// loadPolicy prepares the policy that the options name, without the state document,
+// and notes in from every file it looks at, also when it fails. The list holds
+// warnings about a charter that is served nevertheless. Every failure is a
+// [*PolicyError], except that of ctx.
 func loadPolicy(ctx context.Context, o Options, from stamps) (*engine.Policy, diag.List, error) {
-	from.note(o.State)
 	path, open := o.Charter, openCharter
 	if o.Bundle != "" {
 		path, open = o.Bundle, openBundle
 	}
-	b, warnings, err := open(path, from)
+	b, written, warnings, err := open(path, from)
 	if err != nil {
 		return nil, nil, err
 	}
-	state, err := loadState(o.State)
-	if err != nil {
-		return nil, nil, &PolicyError{Path: o.State, Code: CodeInvalidState, Err: err}
+	p, err := engine.Prepare(ctx, b, nil)
+	if err == nil && written != nil {
+		p, err = p.WithCharter(written) // answers then name the files of the charter
 	}
-	p, err := engine.Prepare(ctx, b, state)
 	if err == nil {
 		return p, warnings, nil
 	}
@@ -80,18 +76,14 @@ func refusedByEngine(path string, o Options, b *bundle.Bundle, err error) error 
 	if o.Bundle == "" {
 		refused.Code = CodeInvalidCharter
 	}
-	e, ok := errors.AsType[*engine.Error](err)
-	switch {
-	case ok && e.Code == engine.CodeBadState:
-		refused.Path, refused.Code = o.State, CodeInvalidState
-	case ok:
+	if e, ok := errors.AsType[*engine.Error](err); ok {
 		refused.Findings, refused.read = e.Findings, inside(b)
 	}
 	return refused
 }
 
-// openCharter compiles the charter at path.
-func openCharter(path string, from stamps) (*bundle.Bundle, diag.List, error) {
+// openCharter compiles the charter at path, and also returns it as it is written.
+func openCharter(path string, from stamps) (*bundle.Bundle, *charter.Charter, diag.List, error) {
 	read := func(name string) ([]byte, error) {
 		from.note(filepath.FromSlash(name))
 		return readFile(name, charter.DefaultLimits().DocumentBytes)
@@ -102,13 +94,13 @@ func openCharter(path string, from stamps) (*bundle.Bundle, diag.List, error) {
 		findings.Sort()
 	}
 	if c == nil || findings.HasErrors() {
-		return nil, nil, &PolicyError{Path: path, Code: CodeInvalidCharter, Findings: findings, Err: errors.New("the charter is not valid"), read: os.ReadFile}
+		return nil, nil, nil, &PolicyError{Path: path, Code: CodeInvalidCharter, Findings: findings, Err: errors.New("the charter is not valid"), read: os.ReadFile}
 	}
 	b, err := compile.Build(c)
 	if err != nil {
-		return nil, nil, &PolicyError{Path: path, Code: CodeInvalidCharter, Err: err}
+		return nil, nil, nil, &PolicyError{Path: path, Code: CodeInvalidCharter, Err: err}
 	}
-	return b, findings, nil
+	return b, c, findings, nil
 }
 
 // readFile reads at most one byte more than the limit, which the loader then
@@ -124,17 +116,17 @@ func readFile(name string, limit int) ([]byte, error) {
 
 // openBundle reads a bundle and makes sure that it is what its charter compiles
 // to.
-func openBundle(path string, from stamps) (*bundle.Bundle, diag.List, error) {
+func openBundle(path string, from stamps) (*bundle.Bundle, *charter.Charter, diag.List, error) {
 	from.note(path)
 	b, err := bundle.Open(path)
 	if err != nil {
-		return nil, nil, &PolicyError{Path: path, Code: CodeInvalidBundle, Err: err}
+		return nil, nil, nil, &PolicyError{Path: path, Code: CodeInvalidBundle, Err: err}
 	}
 	warnings, err := verify(path, b)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return b, warnings, nil
+	return b, nil, warnings, nil
 }
 
 // loadState reads the state document; no path is no document.
@@ -155,21 +147,4 @@ func loadState(path string) (map[string]any, error) {
 		return nil, fmt.Errorf("larger than %d bytes", maxState)
 	}
 	return parseState(data)
-}
-
-// parseState decodes one JSON object; numbers keep their digits.
-func parseState(data []byte) (map[string]any, error) {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.UseNumber()
-	var state map[string]any
-	if err := dec.Decode(&state); err != nil {
-		return nil, fmt.Errorf("decode state: %w", err)
-	}
-	if state == nil {
-		return nil, errors.New("decode state: null is not a state document")
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("decode state: more than one JSON value")
-	}
-	return state, nil
 }

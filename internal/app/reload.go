@@ -69,7 +69,7 @@ func (f *faults) clear(part string) bool {
 func (f *faults) gravest() *decisionapi.Degraded {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, name := range []string{partCache, partPolicy, partTokens, partTLS} {
+	for _, name := range []string{partCache, partPolicy, partTokens, partTLS, partCandidate, partWitnesses} {
 		if x, ok := f.by[name]; ok {
 			return &decisionapi.Degraded{Code: x.code, Message: x.message, Since: x.since.UTC()}
 		}
@@ -83,6 +83,8 @@ const (
 	partTokens = "tokens"
 	partTLS    = "certificates"
 	partCache  = "cache" // which is not loaded, but can fail
+
+	partCandidate = "candidate"
 )
 
 // codeCacheMismatch is what /health says after a wrong answer of the cache.
@@ -102,6 +104,8 @@ type Reloaded struct {
 func (s *Server) Reload(ctx context.Context, why string) (Reloaded, error) {
 	s.reloading.Lock()
 	defer s.reloading.Unlock()
+	s.asked = true
+	defer func() { s.asked = false }()
 	before := s.engine.Current()
 	var failed []error
 	for _, p := range s.parts {
@@ -122,18 +126,32 @@ func revisionOf(p *engine.Policy) string {
 func (s *Server) reloadPart(ctx context.Context, p *part, why string) error {
 	log := s.log.With("part", p.name, "trigger", why)
 	from := stamps{}
-	err := p.load(ctx, from)
+	s.trigger = why
+	defer func() { s.trigger = "" }()
+	err := s.loadTraced(ctx, p, why, from)
 	if err != nil && ctx.Err() != nil {
 		return err // the server stops; nothing is wrong with the files
 	}
 	p.seen, p.pending = from, nil
 	if err != nil {
-		s.faults.set(p.name, codeOf(err), healthMessage(p.name, err), time.Now())
+		s.faults.set(p.name, p.code(err), healthMessage(p.name, err), time.Now())
 		logRefused(log, err)
+		if p.name == partPolicy || p.name == partCandidate {
+			s.recordRefused(p.name, err)
+		}
 	} else if s.faults.clear(p.name) {
 		log.Info("no longer degraded")
 	}
 	return err
+}
+
+// code names an error for /health, where a candidate that cannot be loaded must
+// not look like a policy that cannot.
+func (p *part) code(err error) string {
+	if p.name == partCandidate {
+		return codeInvalidCandidate
+	}
+	return codeOf(err)
 }
 
 // codeOf names an error for /health and the API.
@@ -175,7 +193,7 @@ func logRefused(log *slog.Logger, err error) {
 // loadPolicy is the load of the part policy.
 func (s *Server) loadPolicy(ctx context.Context, from stamps) error {
 	now := s.active.again(time.Now())
-	if len(now) > 0 && s.active.same(now) {
+	if len(now) > 0 && s.active.same(now) && !s.returning() {
 		for path, st := range now {
 			from[path] = st
 		}
@@ -183,7 +201,7 @@ func (s *Server) loadPolicy(ctx context.Context, from stamps) error {
 		return nil
 	}
 	start := time.Now()
-	p, warnings, err := s.preparePolicy(ctx, now, from)
+	p, state, warnings, err := s.renewPolicy(ctx, now, from)
 	if err != nil && ctx.Err() != nil {
 		return err
 	}
@@ -193,7 +211,7 @@ func (s *Server) loadPolicy(ctx context.Context, from stamps) error {
 		return err
 	}
 	s.active = from
-	s.engine.Swap(p) // also makes a new cache; a defect of the old one is in the log and the metrics
+	s.activate(ctx, p, state) // also makes a new cache; a defect of the old one is in the log and the metrics
 	s.faults.clear(partCache)
 	meta := p.Charter().Metadata
 	s.metrics.Activated(metrics.Policy{Charter: meta.Name, Release: meta.Version, Revision: p.Revision()}, time.Now(), time.Since(start))
@@ -202,26 +220,37 @@ func (s *Server) loadPolicy(ctx context.Context, from stamps) error {
 	return nil
 }
 
-// preparePolicy reads the policy, or only the state when nothing else changed.
-// Now are the stamps of what the active policy was made from.
-func (s *Server) preparePolicy(ctx context.Context, now, from stamps) (*engine.Policy, diag.List, error) {
+// returning reports whether a promoted candidate has to make room for what is on
+// disk. A new state document alone does not end a promotion.
+func (s *Server) returning() bool { return s.promoted && s.asked }
+
+// renewPolicy reads the policy, or only the state when nothing else changed. Now
+// are the stamps of what the policy before was made from.
+func (s *Server) renewPolicy(ctx context.Context, now, from stamps) (*engine.Policy, map[string]any, diag.List, error) {
 	current := s.engine.Current()
-	if current == nil || len(now) == 0 || !onlyChanged(s.active, now, s.options.State) {
-		return loadPolicy(ctx, s.options, from)
-	}
-	for path, st := range now {
-		from[path] = st
+	stateAlone := current != nil && len(now) > 0 && onlyChanged(s.active, now, s.options.State) && !s.returning()
+	if stateAlone {
+		for path, st := range now {
+			from[path] = st
+		}
 	}
 	from.note(s.options.State)
 	state, err := loadState(s.options.State)
 	if err != nil {
-		return nil, nil, &PolicyError{Path: s.options.State, Code: CodeInvalidState, Err: err}
+		return nil, nil, nil, &PolicyError{Path: s.options.State, Code: CodeInvalidState, Err: err}
+	}
+	var warnings diag.List
+	if !stateAlone {
+		if current, warnings, err = loadPolicy(ctx, s.options, from); err != nil {
+			return nil, nil, nil, err
+		}
 	}
 	p, err := current.WithState(ctx, state)
 	if err != nil {
-		return nil, nil, &PolicyError{Path: s.options.State, Code: CodeInvalidState, Err: err}
+		return nil, nil, nil, &PolicyError{Path: s.options.State, Code: CodeInvalidState, Err: err}
 	}
-	return p, nil, nil
+	s.promoted = s.promoted && stateAlone
+	return p, state, warnings, nil
 }
 
 // onlyChanged reports whether all contents but that of one path are equal.

@@ -103,7 +103,7 @@ func replace(t *testing.T, path, text string) {
 }
 
 func selfAsserted(charter string) Options {
-	o := Defaults()
+	o := unrecorded()
 	o.Charter, o.InsecureSelfAsserted = charter, true
 	return o
 }
@@ -336,7 +336,7 @@ func TestReloadOverHTTP(t *testing.T) {
 	if status, _ = fetch(t, s.url+"/v1/reload"); status != http.StatusMethodNotAllowed {
 		t.Errorf("GET: %d", status)
 	}
-	o := Defaults()
+	o := unrecorded()
 	o.Charter = example1
 	if status, body = ask(t, offered(t, o).url+"/v1/reload", ""); status != http.StatusUnauthorized {
 		t.Errorf("without proof of identity: %d %s", status, body)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -13,8 +14,12 @@ import (
 	"time"
 
 	"github.com/westworld-charter/charter/internal/engine"
+	"github.com/westworld-charter/charter/internal/explain"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
 	"github.com/westworld-charter/charter/internal/metrics"
+	"github.com/westworld-charter/charter/internal/rollout"
+	"github.com/westworld-charter/charter/internal/tracing"
+	"github.com/westworld-charter/charter/internal/witness"
 )
 
 // maxHeaderBytes bounds request headers, the query with ?input= included.
@@ -29,7 +34,8 @@ type Server struct {
 	engine      *engine.Engine
 	metrics     *metrics.Metrics
 	handler     http.Handler
-	diagnostics http.Handler // nil without a diagnostics listener
+	diagnostics http.Handler      // nil without a diagnostics listener
+	tracing     *tracing.Provider // nil without a collector
 
 	listener     net.Listener // nil before Listen; owned by Run
 	diagListener net.Listener // nil before Listen, and without such a listener
@@ -42,6 +48,15 @@ type Server struct {
 	reloading sync.Mutex // held while anything is loaded
 	parts     []*part    // fixed; what is in them is guarded by reloading
 	active    stamps     // what the active policy was made from; guarded by reloading
+
+	rollout  *rollout.Rollout // answers with the engine, or with a candidate
+	tried    stamps           // what the last candidate was made from; guarded by reloading
+	state    map[string]any   // the document that is in force, never changed; guarded by reloading
+	promoted bool             // the active policy was a candidate and is not on disk; guarded by reloading
+	trigger  string           // of the reload under way, "" of none; guarded by reloading
+	keeper   *keeper          // of the ledger; nil without one, fixed after New
+	witness  *witness.Server  // nil unless it is one
+	asked    bool             // the reload under way was asked for, and no file brought it about; guarded by reloading
 }
 
 // New loads the policy and wires the parts, without listening yet. A policy that
@@ -53,6 +68,8 @@ func New(ctx context.Context, o Options, log *slog.Logger) (*Server, error) {
 	s := &Server{options: o, log: log, started: time.Now(), metrics: metrics.New(build())}
 	s.engine = engine.NewWith(engine.Options{CacheSize: cacheSize(o.Cache), OnMismatch: s.cacheFailed})
 	s.metrics.Cache(s.engine.Stats)
+	s.rollout = rollout.New(s.engine, o.rollout(s.candidateStopped))
+	s.metrics.Candidate(s.rollout.Stats)
 	if o.TLS.Cert != "" {
 		s.parts = append(s.parts, &part{name: partTLS, load: s.loadTLS})
 	}
@@ -66,7 +83,35 @@ func New(ctx context.Context, o Options, log *slog.Logger) (*Server, error) {
 			return nil, err
 		}
 	}
-	return s, s.wire()
+	if err := s.openLedger(ctx); err != nil {
+		return nil, err
+	}
+	if o.Candidate.Path != "" { // which never keeps the active policy from being served
+		p := &part{name: partCandidate, load: s.loadCandidate}
+		s.parts = append(s.parts, p)
+		if err := s.reloadPart(ctx, p, "start"); err != nil && ctx.Err() != nil {
+			return nil, errors.Join(err, s.Close(ctx))
+		}
+	}
+	err := s.openWitness()
+	if err == nil {
+		err = s.startTracing(ctx)
+	}
+	if err == nil {
+		err = s.wire()
+	}
+	if err != nil {
+		s.stopTracing(ctx)
+		return nil, errors.Join(err, s.Close(ctx))
+	}
+	return s, nil
+}
+
+// Close releases what [New] opened, for a server that does not get to
+// [Server.Run], which does the same.
+func (s *Server) Close(ctx context.Context) error {
+	s.rollout.Close()
+	return errors.Join(s.closeLedger(ctx), s.closeWitness())
 }
 
 // cacheSize is the engine's form of a size, where 0 asks for the default.
@@ -89,18 +134,26 @@ func (s *Server) cacheFailed(m engine.Mismatch) {
 
 // wire makes the handlers.
 func (s *Server) wire() error {
+	access, err := s.access()
+	if err != nil {
+		return err
+	}
 	o := decisionapi.Options{
-		Decider: s.engine, Reporter: s, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,
-		InsecureSelfAsserted: s.options.InsecureSelfAsserted, Access: s.access(), DecideTimeout: s.options.Timeouts.Decide,
+		Decider: s.decider(), Lister: decisionapi.Batching(s.rollout), Auditor: s.refusals(), Reporter: s, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,
+		InsecureSelfAsserted: s.options.InsecureSelfAsserted, Access: access, DecideTimeout: s.options.Timeouts.Decide,
 		MaxBody: s.options.MaxBody, MaxCheckBody: s.options.MaxCheckBody, MaxBatchBody: s.options.MaxBatchBody,
 		BatchTimeout: s.options.Timeouts.Batch, StreamIdle: s.options.Timeouts.Stream,
-		Policy: s.policy, PublicURL: s.options.PublicURL, Build: provenance(),
+		Policy: s.policy, Explainer: explain.New(s.policies), PublicURL: s.options.PublicURL, Build: provenance(), Tracer: s.tracer(),
 	}
 	if s.options.Diagnostics != "" {
 		own := o
 		// Without tokens there is nothing a scraper on this machine could show.
 		own.InsecureSelfAsserted = s.options.TokenFile == "" && loopbackAddress(s.options.Diagnostics)
-		handler, err := decisionapi.NewDiagnostics(own, s.diagnosticRoutes())
+		routes, err := s.diagnosticRoutes()
+		if err != nil {
+			return err
+		}
+		handler, err := decisionapi.NewDiagnostics(own, routes)
 		if err != nil {
 			return err
 		}
@@ -119,6 +172,11 @@ func (s *Server) policy() decisionapi.Policy {
 	return nil // not a nil pointer in an interface
 }
 
+// policies are those that may have answered, for explanations.
+func (s *Server) policies() []*engine.Policy {
+	return []*engine.Policy{s.engine.Current(), s.rollout.Candidate()}
+}
+
 // provenance is what answers tell about the program on request.
 func provenance() decisionapi.Build {
 	b := build()
@@ -135,7 +193,10 @@ func (s *Server) Status() decisionapi.Status {
 	case s.draining.Load():
 		return decisionapi.Status{Code: "shutting_down", Message: "the server is shutting down"}
 	default:
-		return decisionapi.Status{Charter: p.Charter().Metadata.Name, Revision: p.Revision(), Degraded: s.faults.gravest()}
+		if code, message := s.audited(); code != "" {
+			return decisionapi.Status{Charter: p.Charter().Metadata.Name, Revision: p.Revision(), Code: code, Message: message}
+		}
+		return decisionapi.Status{Charter: p.Charter().Metadata.Name, Revision: p.Revision(), Degraded: s.degraded()}
 	}
 }
 
@@ -186,13 +247,16 @@ func (s *Server) Run(ctx context.Context) error {
 			return err
 		}
 	}
+	defer s.stopTracing(ctx)
 	looking, rest := context.WithCancel(ctx)
 	var watching sync.WaitGroup
+	defer s.rollout.Close()
 	defer watching.Wait()
 	defer rest()
 	if s.options.Watch > 0 && len(s.parts) > 0 {
 		watching.Go(func() { s.watch(looking, s.options.Watch) })
 	}
+	settle := s.record(ctx)
 	servers := s.endpoints()
 	s.announce()
 	failed := make(chan error, len(servers))
@@ -212,6 +276,7 @@ func (s *Server) Run(ctx context.Context) error {
 	for range running {
 		<-failed // Serve has returned; it leaves nothing behind
 	}
+	err = errors.Join(err, settle(), s.closeWitness())
 	if err == nil {
 		s.log.Info("stopped")
 	}
@@ -253,7 +318,7 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, MaxHeaderBytes: maxHeaderBytes, ConnContext: s.accepted,
 		ReadHeaderTimeout: t.ReadHeader, ReadTimeout: t.Read, WriteTimeout: t.Write, IdleTimeout: t.Idle,
-		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+		ErrorLog: stdlog.New(complaints{s.log}, "", 0),
 	}
 }
 
@@ -286,6 +351,9 @@ func (s *Server) announce() {
 		s.log.Warn("INSECURE: every process on this machine is believed to have the role, node and claims it names (--insecure-self-asserted)", "address", address)
 	case !s.options.authenticates():
 		s.log.Warn("no proof of identity is configured: questions are answered with 401", "hint", "--token-file, --tls-client-ca, or --insecure-self-asserted on loopback")
+	}
+	if s.options.Ledger.InsecureNone {
+		s.log.Warn("INSECURE: decisions are not recorded, and nobody can prove later what was decided (--insecure-no-ledger)")
 	}
 	if s.credentials.Load() == nil && !loopbackAddress(address) {
 		s.log.Warn("INSECURE: tokens and questions cross the network in the clear (--insecure-plain-http)", "address", address)

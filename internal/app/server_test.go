@@ -17,6 +17,7 @@ import (
 	"github.com/westworld-charter/charter/internal/engine"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
 	"github.com/westworld-charter/charter/internal/metrics"
+	"github.com/westworld-charter/charter/internal/rollout"
 )
 
 // pipes is a listener in memory. Inside a synctest bubble time stands still
@@ -77,9 +78,10 @@ func serve(t *testing.T, h http.Handler) *running {
 	o := Defaults()
 	o.InsecureSelfAsserted = true
 	s := &Server{options: o, log: slog.New(slog.DiscardHandler), engine: engine.New(), metrics: metrics.New(metrics.Build{}), handler: h, listener: p}
+	s.rollout = rollout.New(s.engine, rollout.Options{})
 	if h == nil {
 		var err error
-		if s.handler, err = decisionapi.New(decisionapi.Options{Decider: s.engine, Reporter: s, Observer: s.metrics, InsecureSelfAsserted: true}); err != nil {
+		if s.handler, err = decisionapi.New(decisionapi.Options{Decider: decisionapi.Batching(s.engine), Reporter: s, Observer: s.metrics, InsecureSelfAsserted: true}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -238,7 +240,7 @@ type failing struct{ *pipes }
 func (failing) Accept() (net.Conn, error) { return nil, errors.New("the socket broke") }
 
 func TestServeThatFails(t *testing.T) {
-	s := &Server{options: Defaults(), log: slog.New(slog.DiscardHandler), handler: http.NotFoundHandler(), listener: failing{newPipes()}}
+	s := &Server{options: Defaults(), log: slog.New(slog.DiscardHandler), handler: http.NotFoundHandler(), listener: failing{newPipes()}, rollout: rollout.New(engine.New(), rollout.Options{})}
 	if err := s.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "the socket broke") {
 		t.Errorf("error %v", err)
 	}

@@ -32,10 +32,23 @@ func settings() []setting {
 	return []setting{
 		{flag: "charter", key: "charter", arg: "FILE", usage: "the charter to serve", path: true, access: text(func(o *Options) *string { return &o.Charter })},
 		{flag: "bundle", key: "bundle", arg: "PATH", usage: "the bundle to serve instead: a directory or a .tar.gz file", path: true, access: text(func(o *Options) *string { return &o.Bundle })},
+		{flag: "candidate", key: "candidate.path", arg: "PATH", usage: "a charter or bundle to try beside the one that is served", path: true, access: text(func(o *Options) *string { return &o.Candidate.Path })},
+		{flag: "candidate-percent", key: "candidate.percent", arg: "NUMBER", usage: "percent of node ids that the candidate answers; 0 only compares", def: "0", access: percentage(func(o *Options) *int { return &o.Candidate.Percent })},
+		{flag: "candidate-sample", key: "candidate.sample", arg: "NUMBER", usage: "percent of other questions that are put to the candidate for comparison", def: "100", access: percentage(func(o *Options) *int { return &o.Candidate.Sample })},
+		{flag: "candidate-stop-on", key: "candidate.stop_on", arg: "LIST", usage: "differences that count towards stopping it: widened, narrowed, obligations, explanation", def: "widened", access: differences(func(o *Options) *string { return &o.Candidate.StopOn })},
+		{flag: "candidate-stop-rate", key: "candidate.stop_rate", arg: "SHARE", usage: "share of these among the questions compared above which it stops, 0 to 1; 1 never", def: "0.01", access: share(func(o *Options) *float64 { return &o.Candidate.StopRate })},
+		{flag: "candidate-stop-count", key: "candidate.stop_count", arg: "NUMBER", usage: "how many of these there must be before it stops", def: "10", access: count(func(o *Options) *int { return &o.Candidate.StopCount })},
+		{flag: "candidate-stop-window", key: "candidate.stop_window", arg: "DURATION", usage: "how long a question counts towards stopping", def: "5m", access: duration(func(o *Options) *time.Duration { return &o.Candidate.StopWindow })},
 		{flag: "watch", key: "watch", arg: "DURATION", usage: "how often to look for changes of all files that were loaded; 0 never looks", def: "2s", access: interval(func(o *Options) *time.Duration { return &o.Watch })},
 		{flag: "listen", key: "listen", arg: "HOST:PORT", usage: "where to serve; port 0 takes a free one", def: "127.0.0.1:8000", access: text(func(o *Options) *string { return &o.Listen })},
 		{flag: "public-url", key: "public_url", arg: "URL", usage: "where callers reach the server, told by the AuthZEN discovery document; else the address they used", access: text(func(o *Options) *string { return &o.PublicURL })},
-		{flag: "data", key: "data", arg: "DIR", usage: "where to keep what must survive a restart; made when needed", def: "./charter-data", path: true, access: text(func(o *Options) *string { return &o.Data })},
+		{flag: "data", key: "data", arg: "DIR", usage: "where to keep what must survive a restart: the ledger and its key", def: "./charter-data", path: true, access: text(func(o *Options) *string { return &o.Data })},
+		{flag: "ledger", key: "ledger", arg: "PATH", usage: "where decisions are recorded: a directory, or postgres://…; else ledger in --data", path: true, access: ledgerRef()},
+		{flag: "ledger-origin", key: "ledger_origin", arg: "NAME", usage: "name of a new ledger and its key, such as example.org/ledger; else charter.local/HOSTNAME", access: text(func(o *Options) *string { return &o.Ledger.Origin })},
+		{flag: "witness-policy", key: "witness_policy", arg: "FILE", usage: "witnesses that cosign the ledger, and how many are enough (C2SP tlog-policy)", path: true, access: text(func(o *Options) *string { return &o.Ledger.WitnessPolicy })},
+		{flag: "witness-logs", key: "witness_logs", arg: "FILE", usage: "keys of the ledgers of others that this server witnesses (C2SP tlog-policy)", path: true, access: text(func(o *Options) *string { return &o.WitnessLogs })},
+		{flag: "witness-name", key: "witness_name", arg: "NAME", usage: "name of a new witness key, such as witness.example.org/1; else charter.local/HOSTNAME/witness", access: text(func(o *Options) *string { return &o.WitnessName })},
+		{flag: "insecure-no-ledger", key: "insecure_no_ledger", usage: "decide without recording anything", access: toggle(func(o *Options) *bool { return &o.Ledger.InsecureNone })},
 		{flag: "state", key: "state", arg: "FILE", usage: "JSON document of standings, revocations and overrides", path: true, access: text(func(o *Options) *string { return &o.State })},
 		{flag: "insecure-self-asserted", key: "insecure_self_asserted", usage: "believe the role, node and claims of every caller; loopback only", access: toggle(func(o *Options) *bool { return &o.InsecureSelfAsserted })},
 		{flag: "insecure-plain-http", key: "insecure_plain_http", usage: "allow HTTP without TLS beyond loopback, for a network or proxy that protects it", access: toggle(func(o *Options) *bool { return &o.InsecurePlainHTTP })},
@@ -47,13 +60,15 @@ func settings() []setting {
 		{flag: "tls-assert-roles", key: "tls.assert_roles", arg: "LIST", usage: "roles whose client certificates may ask for any node, role and claims", access: text(func(o *Options) *string { return &o.TLS.AssertRoles })},
 		{flag: "token-file", key: "token_file", arg: "FILE", usage: "bearer tokens that are accepted, as digests, YAML", path: true, access: text(func(o *Options) *string { return &o.TokenFile })},
 		{flag: "diagnostics", key: "diagnostics", arg: "HOST:PORT", usage: "where to serve /metrics, pprof, /v1/config and /v1/status; then /metrics is served nowhere else", access: text(func(o *Options) *string { return &o.Diagnostics })},
+		{flag: "otlp-endpoint", key: "tracing.otlp_endpoint", arg: "URL", usage: "OpenTelemetry collector that takes spans over OTLP/HTTP, such as http://127.0.0.1:4318", access: text(func(o *Options) *string { return &o.Tracing.Endpoint })},
+		{flag: "trace-ratio", key: "tracing.ratio", arg: "SHARE", usage: "share of the requests without a parent that are recorded, 0 to 1; others are when their parent is", def: "1", access: share(func(o *Options) *float64 { return &o.Tracing.Ratio })},
 		{flag: "log-level", key: "log.level", arg: "LEVEL", usage: "debug, info, warn or error", def: "info", access: text(func(o *Options) *string { return &o.LogLevel })},
 		{flag: "log-format", key: "log.format", arg: "FORMAT", usage: "json, text, or auto: text on a terminal, else json", def: "auto", access: text(func(o *Options) *string { return &o.LogFormat })},
 		{flag: "max-body", key: "limits.body", arg: "SIZE", usage: "of any request body, such as 1MiB", def: "1MiB", access: size(func(o *Options) *int64 { return &o.MaxBody })},
 		{flag: "max-check-body", key: "limits.check_body", arg: "SIZE", usage: "of one question", def: "64KiB", access: size(func(o *Options) *int64 { return &o.MaxCheckBody })},
 		{flag: "max-batch-body", key: "limits.batch_body", arg: "SIZE", usage: "of a batch of questions", def: "16MiB", access: size(func(o *Options) *int64 { return &o.MaxBatchBody })},
 		{flag: "cache-size", key: "limits.cache", arg: "NUMBER", usage: "decisions that are kept, of about a kilobyte each; 0 keeps none", def: "65536", access: count(func(o *Options) *int { return &o.Cache })},
-		{flag: "rate-limit", key: "limits.rate", arg: "NUMBER", usage: "requests a second of one identity; 0 is no limit", def: "10000", access: count(func(o *Options) *int { return &o.Rate })},
+		{flag: "rate-limit", key: "limits.rate", arg: "NUMBER", usage: "questions a second of one identity; 0 is no limit", def: "10000", access: count(func(o *Options) *int { return &o.Rate })},
 		{flag: "timeout-read-header", key: "timeouts.read_header", arg: "DURATION", usage: "for the header of a request", def: "5s", access: duration(func(o *Options) *time.Duration { return &o.Timeouts.ReadHeader })},
 		{flag: "timeout-read", key: "timeouts.read", arg: "DURATION", usage: "for a whole request", def: "10s", access: duration(func(o *Options) *time.Duration { return &o.Timeouts.Read })},
 		{flag: "timeout-write", key: "timeouts.write", arg: "DURATION", usage: "for an answer", def: "30s", access: duration(func(o *Options) *time.Duration { return &o.Timeouts.Write })},
@@ -109,6 +124,17 @@ func duration(field func(*Options) *time.Duration) access {
 			return nil
 		},
 		get: func(o Options) string { return field(&o).String() },
+	}
+}
+
+// ledgerRef is shown without a password.
+func ledgerRef() access {
+	return access{
+		set: func(o *Options, value string) error {
+			o.Ledger.Ref = value
+			return nil
+		},
+		get: func(o Options) string { return redactedRef(o.Ledger.Ref) },
 	}
 }
 

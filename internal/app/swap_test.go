@@ -9,12 +9,13 @@ import (
 
 	"github.com/westworld-charter/charter/internal/decision"
 	"github.com/westworld-charter/charter/internal/engine"
+	"github.com/westworld-charter/charter/internal/rollout"
 )
 
 // Two charters disagree about latency_p50. While they are swapped under load,
 // every answer must be that of the revision it names.
 func TestSwapsUnderLoad(t *testing.T) {
-	o := Defaults()
+	o := unrecorded()
 	o.Charter, o.InsecureSelfAsserted = example1, true
 	s, err := New(t.Context(), o, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -63,7 +64,8 @@ func TestSwapsUnderLoad(t *testing.T) {
 }
 
 func TestStatus(t *testing.T) {
-	s := &Server{engine: engine.New()}
+	e := engine.New()
+	s := &Server{engine: e, rollout: rollout.New(e, rollout.Options{})}
 	if got := s.Status().Code; got != "no_policy" {
 		t.Errorf("without a policy: %q", got)
 	}

@@ -129,15 +129,18 @@ func (r *tokenReader) read(data []byte) tokens {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, more yaml.Node
 	err := dec.Decode(&doc)
-	switch {
-	case errors.Is(err, io.EOF):
+	if errors.Is(err, io.EOF) {
 		return nil // an empty file knows no token
-	case err != nil:
-		r.findings.Errorf(diag.Pos{File: r.path, Line: 1}, codeSyntax, "not YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
-		return nil
 	}
-	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
+	if err == nil {
+		err = dec.Decode(&more)
+	}
+	switch {
+	case err == nil:
 		r.fault(&more, codeSyntax, "the file holds more than one document")
+		return nil
+	case !errors.Is(err, io.EOF):
+		r.findings.Errorf(diag.Pos{File: r.path, Line: 1}, codeSyntax, "not YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
 		return nil
 	}
 	list := doc.Content[0]

@@ -23,7 +23,7 @@ func verify(path string, b *bundle.Bundle) (diag.List, error) {
 	if !ok {
 		return nil, refuse(CodeInvalidBundle, nil, fmt.Errorf("the bundle has no %s", bundle.CharterFile))
 	}
-	c, findings := charter.Parse(bundle.CharterFile, text)
+	c, findings := charter.Loader{Limits: bundledCharter()}.Parse(bundle.CharterFile, text)
 	if c != nil && !findings.HasErrors() {
 		findings = append(findings, compile.Check(c)...)
 		findings.Sort()
@@ -46,6 +46,12 @@ func verify(path string, b *bundle.Bundle) (diag.List, error) {
 		return nil, refuse(CodeInvalidBundle, rules, errors.New("the rules in the bundle do not pass the lint"))
 	}
 	return findings, nil
+}
+
+// bundledCharter are the limits of a charter in a bundle, those of the engine: a
+// bundle has its own limits and the compiler wrote the charter in it.
+func bundledCharter() charter.Limits {
+	return charter.Limits{DocumentBytes: 64 << 20, TotalBytes: 64 << 20, Nodes: 8_000_000}
 }
 
 // difference names the first file that sets a bundle apart from the one its

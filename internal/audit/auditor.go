@@ -50,7 +50,7 @@ type Options struct {
 	// On average they take half a kilobyte at most. Those beyond are counted
 	// together.
 	Distinct int
-	// Deadline is how long recording may take; 0 is 2 s.
+	// Deadline is how long recording may take, of every 512 entries; 0 is 2 s.
 	Deadline time.Duration
 	// Failed is told about every failure to record; nil tells nobody.
 	Failed func(error)
@@ -263,10 +263,31 @@ func (a *Auditor) denials(ctx context.Context, r *records) error {
 	return failed
 }
 
-// append records entries within the deadline, whatever becomes of the request:
-// who gives up asking is recorded all the same. It returns how many are not
-// recorded, or may not be.
+// chunk is how many entries of a request wait to be written at the same time: as
+// many as a log commits together. A batch of denials must not keep everybody
+// else's entries waiting for all of its own.
+const chunk = 512
+
+// append records entries, whatever becomes of the request: who gives up asking is
+// recorded all the same. It returns how many are not recorded, or may not be.
 func (a *Auditor) append(ctx context.Context, entries []ledger.Entry, level ledger.Level) (missing int, err error) {
+	for len(entries) > 0 {
+		n, reach := min(len(entries), chunk), ledger.Durable
+		if n == len(entries) {
+			reach = level // who has witnessed the last ones has witnessed all
+		}
+		lost, failed := a.appendChunk(ctx, entries[:n], reach)
+		entries = entries[n:]
+		missing, err = missing+lost, errors.Join(err, failed)
+		if lost > 0 {
+			return missing + len(entries), err
+		}
+	}
+	return missing, err
+}
+
+// appendChunk is append within the deadline.
+func (a *Auditor) appendChunk(ctx context.Context, entries []ledger.Entry, level ledger.Level) (missing int, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.Deadline)
 	defer cancel()
 	positions, err := a.Log.AppendAll(ctx, entries, level)

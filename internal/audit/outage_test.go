@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -140,6 +141,50 @@ func TestRetries(t *testing.T) {
 	}
 }
 
+// limited is a log that takes so many entries.
+type limited struct {
+	left, most int
+	levels     []ledger.Level
+}
+
+func (l *limited) AppendAll(_ context.Context, entries []ledger.Entry, level ledger.Level) ([]ledger.Position, error) {
+	l.most, l.levels = max(l.most, len(entries)), append(l.levels, level)
+	if l.left -= len(entries); l.left < 0 {
+		return nil, ledger.ErrFull
+	}
+	return make([]ledger.Position, len(entries)), nil
+}
+
+// A large batch of denials leaves room for those of others, and what did not get
+// into the ledger is counted.
+func TestLargeBatch(t *testing.T) {
+	const n = 2000
+	batch := make([]decision.Input, n)
+	for i := range batch {
+		batch[i] = question("gps_fix")
+	}
+	for _, room := range []int{n, 1100} {
+		log := &limited{left: room}
+		a := New(Options{Next: answering{}, Log: log, Rules: func() Rules { return Rules{Critical: ledger.Witnessed} }})
+		if answers, err := a.DecideBatch(t.Context(), batch); err != nil || len(answers) != n {
+			t.Fatal(err)
+		}
+		if log.most > 512 {
+			t.Errorf("%d entries wait at a time", log.most)
+		}
+		want := uint64(0)
+		if room < n {
+			want = n - 2*512
+		}
+		if lost := a.Stats().Lost; lost != want {
+			t.Errorf("%d lost, want %d", lost, want)
+		}
+		if room == n && (log.levels[0] != ledger.Durable || log.levels[3] != ledger.Witnessed) {
+			t.Errorf("waited for witnesses: %v", log.levels)
+		}
+	}
+}
+
 // Refusals bear the route and leave the caller's id to its question.
 func TestRefused(t *testing.T) {
 	a, log := auditing(Rules{}, nil)
@@ -153,10 +198,10 @@ func TestRefused(t *testing.T) {
 }
 
 // hanging is a log that takes nothing until its deadline.
-type hanging struct{ tries int }
+type hanging struct{ tries atomic.Int32 }
 
 func (h *hanging) AppendAll(ctx context.Context, _ []ledger.Entry, _ ledger.Level) ([]ledger.Position, error) {
-	h.tries++
+	h.tries.Add(1)
 	<-ctx.Done()
 	return nil, ctx.Err()
 }
@@ -164,26 +209,20 @@ func (h *hanging) AppendAll(ctx context.Context, _ []ledger.Entry, _ ledger.Leve
 // A disk that hangs costs the first to wait their time, and not everybody behind
 // them, one after the other.
 func TestHangingLedger(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		log := &hanging{}
-		a := New(Options{Next: answering{}, Log: log, Rules: func() Rules { return Rules{} }})
-		start := time.Now()
-		done := make(chan error)
-		for range 100 {
-			go func() {
-				_, err := a.Decide(t.Context(), question("latency"))
-				done <- err
-			}()
-		}
-		for range 100 {
-			if err := <-done; !errors.Is(err, ErrUnavailable) {
+	log := &hanging{}
+	a := New(Options{Next: answering{}, Log: log, Rules: func() Rules { return Rules{} }, Deadline: 20 * time.Millisecond})
+	var asking sync.WaitGroup
+	for range 100 {
+		asking.Go(func() {
+			if _, err := a.Decide(t.Context(), question("latency")); !errors.Is(err, ErrUnavailable) {
 				t.Error(err)
 			}
-		}
-		if took := time.Since(start); took != DefaultDeadline || log.tries != 1 {
-			t.Errorf("took %v in %d attempts", took, log.tries)
-		}
-	})
+		})
+	}
+	asking.Wait()
+	if n := log.tries.Load(); n != 1 {
+		t.Errorf("waited %d times", n)
+	}
 }
 
 // forgetful commits and then says that it failed, as a connection does that is cut.

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -54,6 +53,7 @@ type Metrics struct {
 	degraded     prometheus.Gauge
 	admissions   *prometheus.CounterVec
 	policy       *policyCollector
+	ledger       ledgerMetrics // registered by Ledger
 }
 
 // New returns metrics in a registry of their own, with the collectors of the Go
@@ -65,6 +65,7 @@ func New(b Build) *Metrics {
 	m.defineDecisions()
 	m.defineRequests()
 	m.definePolicy()
+	m.defineLedger()
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build,
 		m.decisions, m.denied, m.decisionTime, m.requests, m.requestTime,
@@ -129,10 +130,7 @@ func (m *Metrics) Served(route, method string, status int, took time.Duration) {
 // Activated records that p became the active policy at the given time, took
 // being what loading it cost. The series of the policy before it disappear.
 func (m *Metrics) Activated(p Policy, at time.Time, took time.Duration) {
-	for _, label := range []*string{&p.Charter, &p.Release, &p.Revision} {
-		*label = strings.ToValidUTF8(*label, "\uFFFD") // Prometheus accepts nothing else
-	}
-	m.policy.active.Store(&p)
+	m.policy.activate(p)
 	m.lastLoad.Set(float64(at.UnixNano()) / float64(time.Second))
 	m.loads.WithLabelValues("success").Inc()
 	m.loadTime.Observe(took.Seconds())

@@ -18,6 +18,7 @@ import (
 	"github.com/westworld-charter/charter/internal/decision"
 	"github.com/westworld-charter/charter/internal/engine"
 	"github.com/westworld-charter/charter/internal/metrics"
+	"github.com/westworld-charter/charter/internal/rollout"
 )
 
 func scrape(t *testing.T, m *metrics.Metrics) string {
@@ -44,6 +45,13 @@ func used() *metrics.Metrics {
 	m.Degraded(true)
 	m.Cache(func() engine.Stats {
 		return engine.Stats{Hits: 9, Misses: 8, Bypassed: 7, Repeated: 6, Verified: 5, Mismatches: 4, Entries: 3, Off: "because"}
+	})
+	m.Candidate(func() rollout.Stats {
+		s := rollout.Stats{Dropped: 2, Percent: 25, Stopped: true}
+		for i := range s.Counts {
+			s.Counts[i] = uint64(10 + i)
+		}
+		return s
 	})
 	return m
 }
@@ -82,6 +90,14 @@ func TestSeries(t *testing.T) {
 		`charter_cache_mismatches_total 4`,
 		`charter_cache_entries 3`,
 		`charter_cache_enabled 0`,
+		`charter_candidate_decisions_total{difference="none"} 10`,
+		`charter_candidate_decisions_total{difference="widened"} 11`,
+		`charter_candidate_decisions_total{difference="narrowed"} 12`,
+		`charter_candidate_decisions_total{difference="obligations"} 13`,
+		`charter_candidate_decisions_total{difference="explanation"} 14`,
+		`charter_candidate_dropped_total 2`,
+		`charter_candidate_percent 25`,
+		`charter_candidate_stopped 1`,
 	)
 	for _, family := range []string{"go_goroutines", "process_start_time_seconds"} {
 		if !strings.Contains(got, "\n"+family+" ") {
@@ -157,6 +173,16 @@ func TestSwapReplacesTheRevision(t *testing.T) {
 		t, got, `charter_policy_loads_total{result="failure"} 1`, `charter_policy_last_load_timestamp_seconds 1.76e+09`,
 		`charter_policy_info{charter="production",revision="production-1.3.0+bb"} 1`,
 	)
+}
+
+func TestPromotionReplacesTheRevision(t *testing.T) {
+	m := used()
+	m.Promoted(metrics.Policy{Charter: "production", Release: "1.3.0", Revision: "production-1.3.0+bb"})
+	got := scrape(t, m)
+	wantLines(t, got, `charter_policy_info{charter="production",revision="production-1.3.0+bb"} 1`, `charter_policy_loads_total{result="success"} 1`)
+	if strings.Contains(got, "1.2.0") {
+		t.Error("the old revision is still exported as active")
+	}
 }
 
 func TestScrapeDuringSwaps(t *testing.T) {

@@ -45,7 +45,7 @@ func serveUncached(ctx context.Context, args []string, _ io.Writer) error {
 	}
 	e := engine.NewWith(engine.Options{CacheSize: -1})
 	e.Swap(p)
-	handler, err := decisionapi.New(decisionapi.Options{Decider: e, Reporter: healthy(p.Revision()), InsecureSelfAsserted: true})
+	handler, err := decisionapi.New(decisionapi.Options{Decider: decisionapi.Batching(e), Reporter: healthy(p.Revision()), InsecureSelfAsserted: true})
 	if err != nil {
 		return err
 	}

@@ -230,8 +230,12 @@ func (b *bench) charterServer(ctx context.Context, subject *subject) (*server, e
 	if err != nil {
 		return nil, err
 	}
+	_, port, err := net.SplitHostPort(address) // one writes a ledger at a time
+	if err != nil {
+		return nil, err
+	}
 	cmd := exec.CommandContext(ctx, b.server, "--bundle", path, "--listen", address,
-		"--data", filepath.Join(b.dir, "data"), "--log-level", "error", "--insecure-self-asserted")
+		"--data", filepath.Join(b.dir, "data-"+port), "--log-level", "error", "--insecure-self-asserted")
 	return ours(start(ctx, cmd, address, checkPath))
 }
 

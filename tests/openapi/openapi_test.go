@@ -1,6 +1,7 @@
 package openapi_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"flag"
 	"io"
@@ -21,6 +22,7 @@ import (
 	"github.com/westworld-charter/charter/internal/charter"
 	"github.com/westworld-charter/charter/internal/compile"
 	"github.com/westworld-charter/charter/internal/engine"
+	"github.com/westworld-charter/charter/internal/explain"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
 )
 
@@ -41,13 +43,17 @@ func service(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if p, err = p.WithCharter(c); err != nil {
+		t.Fatal(err)
+	}
 	e := engine.New()
 	e.Swap(p)
 	h, err := decisionapi.New(decisionapi.Options{
-		Decider: e, Reporter: reporter{p}, InsecureSelfAsserted: true, PublicURL: "https://charter.example.org",
-		Policy:  func() decisionapi.Policy { return p },
-		Now:     func() time.Time { return time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC) },
-		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }),
+		Decider: decisionapi.Batching(e), Reporter: reporter{p}, InsecureSelfAsserted: true, PublicURL: "https://charter.example.org",
+		Policy:    func() decisionapi.Policy { return p },
+		Explainer: explain.New(func() []*engine.Policy { return []*engine.Policy{p} }),
+		Now:       func() time.Time { return time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC) },
+		Metrics:   http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -86,6 +92,9 @@ type example struct {
 	query             url.Values
 	answer            *yaml.Node // the example of the answer; nil when it is not written down
 	status, answers   string     // status and media type of the answer
+	response          []string   // where the response is described
+	situation         string     // what the request meets, see situations; "" is the plain service
+	header            http.Header
 }
 
 // examples joins the examples of requests and answers by their names.
@@ -103,7 +112,7 @@ func (d *document) examples(t *testing.T) []example {
 		each(at(op.node, "requestBody", "content"), func(media string, content *yaml.Node) {
 			each(at(content, "examples"), func(name string, e *yaml.Node) {
 				x := get(name)
-				x.media = media
+				x.media, x.situation = media, situationOf(e)
 				x.body, _ = plain(t, at(e, "value")).(string)
 				if media == "application/json" {
 					text, _ := json.Marshal(plain(t, at(e, "value")))
@@ -117,10 +126,22 @@ func (d *document) examples(t *testing.T) []example {
 			}
 		}
 		each(at(op.node, "responses"), func(status string, response *yaml.Node) {
+			where := []string{"paths", op.path, strings.ToLower(op.method), "responses", status}
+			shared := at(response, "$ref")
+			if shared != nil {
+				where = strings.Split(strings.TrimPrefix(shared.Value, "#/"), "/")
+				response = at(d.root, where...)
+			}
 			each(at(response, "content"), func(media string, content *yaml.Node) {
 				each(at(content, "examples"), func(name string, e *yaml.Node) {
+					if shared != nil && found[name] == nil {
+						return // the example of another operation
+					}
 					x := get(name)
-					x.answer, x.status, x.answers = at(e, "value"), status, media
+					x.answer, x.status, x.answers, x.response = at(e, "value"), status, media, append(where, "content", media, "schema")
+					if x.situation == "" {
+						x.situation = situationOf(e)
+					}
 				})
 			})
 		})
@@ -132,6 +153,14 @@ func (d *document) examples(t *testing.T) []example {
 	return list
 }
 
+// situationOf is what an example of the document says about its circumstances.
+func situationOf(e *yaml.Node) string {
+	if s := at(e, "x-situation"); s != nil {
+		return s.Value
+	}
+	return ""
+}
+
 func send(t *testing.T, base string, x example) (status string, media string, body []byte) {
 	t.Helper()
 	target := base + x.path
@@ -141,6 +170,9 @@ func send(t *testing.T, base string, x example) (status string, media string, bo
 	r, err := http.NewRequestWithContext(t.Context(), x.method, target, strings.NewReader(x.body))
 	if err != nil {
 		t.Fatal(err)
+	}
+	for name, values := range x.header {
+		r.Header[name] = values
 	}
 	if x.media != "" {
 		r.Header.Set("Content-Type", x.media)
@@ -162,6 +194,9 @@ const anyID = "019e8301-5c00-7000-8000-000000000000"
 
 var ids = regexp.MustCompile(`("(?:batch_)?decision_id":)"[^"]*"`)
 
+// since stands for the moment something began to be wrong.
+var since = regexp.MustCompile(`("since": ?)"[^"]*"`)
+
 func decodeLines(t *testing.T, text string) (lines []any) {
 	t.Helper()
 	for line := range strings.Lines(text) {
@@ -175,7 +210,7 @@ func decodeLines(t *testing.T, text string) (lines []any) {
 func TestExamples(t *testing.T) {
 	d, base := readDocument(t), service(t)
 	examples := d.examples(t)
-	if len(examples) < 30 {
+	if len(examples) < 50 {
 		t.Fatalf("only %d examples were found", len(examples))
 	}
 	for _, x := range examples {
@@ -183,16 +218,21 @@ func TestExamples(t *testing.T) {
 			if x.answer == nil {
 				t.Fatal("the answer is not documented")
 			}
+			base := base
+			if x.situation != "" {
+				base = x.meet(t)
+			}
 			status, media, body := send(t, base, x)
 			if want := statusText(t, x.status); status != want || media != x.answers {
 				t.Fatalf("%s %s, documented are %s %s: %s", status, media, want, x.answers, body)
 			}
-			pointer := []string{"paths", x.path, strings.ToLower(x.method), "responses", x.status, "content", x.answers, "schema"}
 			var got any
 			raw := ids.ReplaceAllString(strings.TrimSpace(string(body)), `${1}"`+anyID+`"`)
+			raw = since.ReplaceAllString(raw, `${1}"2026-06-01T12:00:00Z"`)
 			if media == "application/json" {
 				got = decode(t, []byte(raw))
-				if err := d.fits(t, pointer, got); err != nil {
+				raw = oneLine(t, raw)
+				if err := d.fits(t, x.response, got); err != nil {
 					t.Errorf("%s: %v", body, err)
 				}
 			} else {
@@ -217,6 +257,16 @@ func TestExamples(t *testing.T) {
 	if *update {
 		d.write(t)
 	}
+}
+
+// oneLine is JSON as examples have it.
+func oneLine(t *testing.T, text string) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := json.Compact(&b, []byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
 }
 
 func statusText(t *testing.T, code string) string {
@@ -246,7 +296,7 @@ func (d *document) checkRequest(t *testing.T, x example) {
 // Everything that is documented exists, under exactly the documented methods,
 // and everything that is listed at / is documented.
 func TestPaths(t *testing.T) {
-	d, base := readDocument(t), service(t)
+	d, base := readDocument(t), whole(t)
 	methods := map[string][]string{}
 	for _, op := range d.operations() {
 		methods[op.path] = append(methods[op.path], op.method)
@@ -304,7 +354,8 @@ func TestFurtherAnswers(t *testing.T) {
 	const read = `{"input":{"metric":"latency_p50","role":"auditor","operation":"read"}}`
 	for _, c := range []struct{ method, path, query, body, status string }{
 		{http.MethodPost, "/v1/data/charter/decision", "metrics=true&provenance=true", read, "200"},
-		{http.MethodPost, "/v1/data/charter/decision", "explain=full", read, "400"},
+		{http.MethodPost, "/v1/data/charter/decision", "explain=fails", read, "400"},
+		{http.MethodPost, "/v1/data/charter/decision", "explain=full", read, "200"},
 		{http.MethodPost, "/v1/batch/data/charter/decision", "metrics=true&provenance=true", `{"inputs":{"a":` + read[9:len(read)-1] + `}}`, "200"},
 		{http.MethodPost, "/v1/check", "pretty=true", `[`, "400"},
 		{http.MethodPost, "/access/v1/evaluation", "", `{"subject":{"type":"role","id":"auditor"},"action":{"name":"read"},"resource":{"type":"metric","id":"x"}}`, "200"},

@@ -5,22 +5,31 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/westworld-charter/charter/internal/app"
 	"github.com/westworld-charter/charter/internal/cli"
 	"github.com/westworld-charter/charter/tests/internal/judge"
 )
 
-// TestMain makes this test binary stand in for charter-admin.
+// TestMain makes this test binary stand in for the programs.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"charter-admin": func() {
 			os.Exit(cli.Main(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv))
+		},
+		"charter-server": func() {
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			code := app.Main(ctx, os.Args[1:], os.Stdout, os.Stderr, os.Getenv)
+			stop()
+			os.Exit(code)
 		},
 	})
 }

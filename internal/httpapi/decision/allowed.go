@@ -12,6 +12,7 @@ import (
 
 	"github.com/westworld-charter/charter/internal/decision"
 	"github.com/westworld-charter/charter/internal/diag"
+	"github.com/westworld-charter/charter/internal/explain"
 )
 
 const (
@@ -26,6 +27,7 @@ const (
 type allowedAnswer struct {
 	Allowed bool `json:"allowed"`
 	grounds
+	Explanation *explain.Explanation `json:"explanation,omitempty"`
 }
 
 // grounds is what a plain yes or no rests on.
@@ -34,6 +36,7 @@ type grounds struct {
 	DecisionID string            `json:"decision_id,omitempty"`
 	Revision   string            `json:"revision"`
 	Clause     string            `json:"clause"`
+	Source     string            `json:"source,omitempty"`
 	Severity   string            `json:"severity"`
 	Reasons    []decision.Reason `json:"reasons"`
 	// Obligations are to be carried out if the answer is yes.
@@ -41,6 +44,8 @@ type grounds struct {
 	Mode        string               `json:"mode"`
 	Enforced    *bool                `json:"enforced,omitempty"`
 	Suggestion  string               `json:"suggestion,omitempty"`
+	// Counterfactual is told with an explanation.
+	Counterfactual string `json:"counterfactual,omitempty"`
 	// Withheld says why the answer is no although the outcome is allowed.
 	Withheld string `json:"withheld,omitempty"`
 }
@@ -49,8 +54,9 @@ type grounds struct {
 // obligations gets a no while any remain.
 func settle(d decision.Decision, carriesOut bool) (bool, grounds) {
 	g := grounds{
-		Outcome: d.Outcome, DecisionID: d.DecisionID, Revision: d.Revision, Clause: d.Clause, Severity: d.Severity,
+		Outcome: d.Outcome, DecisionID: d.DecisionID, Revision: d.Revision, Clause: d.Clause, Source: d.Source, Severity: d.Severity,
 		Reasons: d.Reasons, Obligations: d.Obligations, Mode: d.Mode, Enforced: d.Enforced, Suggestion: d.Suggestion,
+		Counterfactual: d.Counterfactual,
 	}
 	if d.Allow && !carriesOut && !d.Obligations.Empty() {
 		g.Withheld = withheldMessage
@@ -68,9 +74,14 @@ func (a *api) allowed(c echo.Context) error {
 	if err != nil {
 		return a.refuse(c, envelope(queryKey, decision.CodeWrongType, "the query cannot be read: "+err.Error()), queried)
 	}
+	wanted, err := a.wantsExplanation(query[explainKey])
+	if err != nil {
+		return err
+	}
 	input, carriesOut, err := readAllowed(query)
 	if err == nil {
 		input, err = commonOf(c).own(input)
+		a.notTheirs(c, input, err)
 	}
 	if err != nil {
 		return a.refuse(c, err, queried)
@@ -80,6 +91,13 @@ func (a *api) allowed(c echo.Context) error {
 		return err
 	}
 	var answer allowedAnswer
+	if wanted {
+		why, err := a.explain(c, d, queried)
+		if err != nil {
+			return err
+		}
+		d, answer.Explanation = why.Decision, why.Explanation
+	}
 	answer.Allowed, answer.grounds = settle(d, carriesOut)
 	return respond(c, http.StatusOK, answer)
 }
@@ -88,7 +106,7 @@ func (a *api) allowed(c echo.Context) error {
 // between commas: values of labels do not belong into a URL.
 func readAllowed(q url.Values) (in decision.Input, carriesOut bool, err error) {
 	in.Role, in.Operation = "node_operator", decision.Collect
-	known := append(decision.Fields(), obligationsKey, "pretty")
+	known := append(decision.Fields(), obligationsKey, explainKey, "pretty")
 	for _, name := range slices.Sorted(maps.Keys(q)) {
 		switch {
 		case !slices.Contains(known, name):

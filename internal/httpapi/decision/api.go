@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/westworld-charter/charter/internal/decision"
 )
@@ -62,7 +63,11 @@ const (
 
 // Options configure [New]. Decider and Reporter are required.
 type Options struct {
-	Decider  Decider // better a [BatchDecider], too
+	Decider Decider // better a [BatchDecider], too
+	// Lister decides for lists of what would be allowed, which are no decisions and
+	// are not recorded; nil is Decider.
+	Lister   Decider
+	Auditor  Auditor // nil records nothing
 	Reporter Reporter
 	Observer Observer         // nil counts nothing
 	Metrics  http.Handler     // serves /metrics; nil leaves the route out
@@ -87,9 +92,13 @@ type Options struct {
 	// Policy returns the active policy for /v1/list, nil while there is none; a
 	// nil func leaves the route out.
 	Policy func() Policy
+	// Explainer answers ?explain=full; nil refuses it.
+	Explainer Explainer
 	// PublicURL is where callers reach the service, such as
 	// "https://charter.example.org"; "" takes the address that they used.
 	PublicURL string
+	// Tracer records requests and decisions as spans; nil records nothing.
+	Tracer trace.Tracer
 	// Build is told by ?provenance.
 	Build Build
 }
@@ -97,6 +106,9 @@ type Options struct {
 func (o *Options) complete() error {
 	if o.Decider == nil || o.Reporter == nil {
 		return errors.New("decisionapi: Decider and Reporter are required")
+	}
+	if o.Lister == nil {
+		o.Lister = o.Decider
 	}
 	if o.Observer == nil {
 		o.Observer = blind{}
@@ -141,6 +153,7 @@ func (blind) Served(string, string, int, time.Duration)        {}
 type api struct {
 	Options
 	routes   map[string]bool // patterns that metrics and logs may name
+	room     *room           // of batches
 	surveyor *surveyor
 }
 
@@ -151,7 +164,7 @@ func serve(o Options, register func(*api, *echo.Echo)) (http.Handler, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	a := &api{Options: o, routes: map[string]bool{}, surveyor: &surveyor{}}
+	a := &api{Options: o, routes: map[string]bool{}, room: newRoom(o.MaxBatchBody, o.DecideTimeout), surveyor: &surveyor{}}
 	e := echo.New()
 	e.HTTPErrorHandler = a.fail
 	e.Use(a.observe, a.recover, a.guard)
@@ -174,15 +187,15 @@ func (a *api) register(e *echo.Echo) {
 
 	e.POST("/", a.unversioned, a.identify)
 	e.POST("/v1/check", a.check, a.identify)
-	e.POST(batchPath, a.batch, a.identify)
+	e.POST(batchPath, a.batch, a.identify, a.many)
 	e.GET(allowedPath, a.allowed, a.identify)
 	if a.Policy != nil {
-		e.POST(listPath, a.list, a.identify)
+		e.POST(listPath, a.list, a.identify, a.many)
 	}
 	e.POST(dataPath, a.data, a.identify)
 	e.GET(dataPath, a.dataQuery, a.identify)
-	e.POST(dataBatchPath, a.dataBatch, a.identify)
+	e.POST(dataBatchPath, a.dataBatch, a.identify, a.many)
 	e.POST(evaluationPath, a.evaluation, echoID, a.identify)
-	e.POST(evaluationsPath, a.evaluations, echoID, a.identify)
+	e.POST(evaluationsPath, a.evaluations, echoID, a.identify, a.many)
 	a.mount(e)
 }

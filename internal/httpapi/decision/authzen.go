@@ -55,6 +55,7 @@ func (a *api) evaluation(c echo.Context) error {
 func (a *api) evaluateOne(c echo.Context, asked evaluation) error {
 	input, in, err := asked.question(commonOf(c))
 	if err != nil {
+		a.notTheirs(c, input, err)
 		return a.refuse(c, err, in)
 	}
 	d, err := a.decideInput(c, input, in)
@@ -87,17 +88,23 @@ func (a *api) evaluations(c echo.Context) error {
 	if when := defaults.context; when != nil && when.part.Time != "" && !common.who.Has(ScopeReplay) {
 		return a.refuse(c, chosenTime(), asRole)
 	}
+	if err := a.charge(c, len(batch.items)); err != nil {
+		return err
+	}
 	items := make([]item, len(batch.items))
 	revision := a.Reporter.Status().Revision
+	var refused refusedQuestions
 	for i := range batch.items {
 		input, in, err := batch.items[i].over(defaults).question(common)
 		if err != nil {
 			items[i].fault = a.refusal(err, revision, in)
+			refused.add(input, err)
 			continue
 		}
 		items[i].input = input
 	}
-	if _, err := a.decideAll(c, items, asRole); err != nil {
+	refused.record(a, c)
+	if _, err := a.decideAll(c, a.Decider, items, asRole); err != nil {
 		return err
 	}
 	return respond(c, http.StatusOK, map[string]any{evaluationsKey: batch.answers(defaults, items)})

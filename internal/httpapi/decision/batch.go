@@ -35,6 +35,9 @@ type failed struct {
 // batch answers {"common": {…}, "items": [{…}, …]}. A fault of one item is the
 // result of that item; a fault of the rest is a 400.
 func (a *api) batch(c echo.Context) error {
+	if err := notExplained(c); err != nil {
+		return err
+	}
 	if lineByLine(c.Request()) {
 		return a.stream(c)
 	}
@@ -46,8 +49,11 @@ func (a *api) batch(c echo.Context) error {
 	if err != nil {
 		return a.refuse(c, err, wrapper)
 	}
-	items := a.questions(common, texts, bare)
-	revision, err := a.decideAll(c, items, bare)
+	if err := a.charge(c, len(texts)); err != nil {
+		return err
+	}
+	items := a.questions(c, common, texts, bare)
+	revision, err := a.decideAll(c, a.Decider, items, bare)
 	if err != nil {
 		return err
 	}
@@ -66,17 +72,20 @@ func (i *item) result() any {
 }
 
 // questions reads the items of a batch.
-func (a *api) questions(common base, texts [][]byte, in place) []item {
+func (a *api) questions(c echo.Context, common base, texts [][]byte, in place) []item {
 	revision := a.Reporter.Status().Revision
+	var refused refusedQuestions
 	items := make([]item, len(texts))
 	for i, text := range texts {
 		input, err := common.question(text)
 		if err != nil {
 			items[i].fault = a.refusal(err, revision, in)
+			refused.add(input, err)
 			continue
 		}
 		items[i].input = input
 	}
+	refused.record(a, c)
 	return items
 }
 

@@ -22,18 +22,18 @@ type snapshot struct {
 	batch func(ctx context.Context, in []decision.Input) []decision.Decision
 }
 
-func (s snapshot) DecideBatch(ctx context.Context, in []decision.Input) []decision.Decision {
+func (s snapshot) DecideBatch(ctx context.Context, in []decision.Input) ([]decision.Decision, error) {
 	s.mu.Lock()
 	s.asked = append(s.asked, in...)
 	s.mu.Unlock()
 	if s.batch != nil {
-		return s.batch(ctx, in)
+		return s.batch(ctx, in), nil
 	}
 	answers := make([]decision.Decision, len(in))
 	for i := range in {
 		answers[i], _ = s.fake.byName(in[i])
 	}
-	return answers
+	return answers, nil
 }
 
 // byName allows, denies and fails by the name of the metric.

@@ -3,6 +3,7 @@ package decisionapi
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -37,20 +38,33 @@ type stream struct {
 	out    *bufio.Writer
 	common base
 	tally  tally
+	// asked says that the question which admit paid for was asked.
+	asked bool
 }
+
+// streamBuffer is that of the answers in bytes.
+const streamBuffer = 16 << 10
 
 func (a *api) stream(c echo.Context) error {
 	if err := checkEncoding(c.Request().Header); err != nil {
 		return err
 	}
+	if err := leaseOf(c).take(a.MaxCheckBody + streamBuffer); err != nil {
+		return err
+	}
 	w := c.Response()
 	s := &stream{
 		api: a, c: c, common: commonOf(c), net: http.NewResponseController(w),
-		in: bufio.NewReaderSize(c.Request().Body, int(a.MaxCheckBody)+2), out: bufio.NewWriterSize(w, 16<<10),
+		in: bufio.NewReaderSize(c.Request().Body, int(a.MaxCheckBody)+2), out: bufio.NewWriterSize(w, streamBuffer),
 	}
 	// Answers go out while questions come in. HTTP/2 always can.
 	if err := s.net.EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return internal(err)
+	}
+	if c.Request().ProtoMajor == 1 {
+		// net/http would take the rest of a stream that ends early for the next
+		// request.
+		w.Header().Set("Connection", "close")
 	}
 	defer func() { recordOf(c).tally = &s.tally }()
 	return s.run()
@@ -80,10 +94,46 @@ func (s *stream) run() error {
 			s.fail(faultOf(unreadable(err)))
 			return s.flush()
 		case len(line) > 0:
+			if fault := s.afford(); fault != nil {
+				s.fail(fault)
+				return s.flush()
+			}
 			s.answer(line)
 		}
 		if err := s.settle(); err != nil {
 			return nil //nolint:nilerr // the client has gone; there is nobody to tell
+		}
+	}
+}
+
+// rest is the least time that a stream waits for its budget, so that it goes on
+// with some questions at once instead of waking up for each.
+const rest = 10 * time.Millisecond
+
+// afford takes the next question from the budget of the sender. A stream that is
+// faster than its budget is slowed down: it is read later, and the client finds
+// that it cannot write. Only a budget that stays overdrawn for StreamIdle ends it.
+func (s *stream) afford() *Error {
+	limit, id := s.api.Access.Limit, identityOf(s.c)
+	if first := !s.asked; limit == nil || first {
+		s.asked = true
+		return nil
+	}
+	for waited := time.Duration(0); ; {
+		wait := limit.Admit(id)
+		if wait <= 0 {
+			return nil
+		}
+		if waited += max(wait, rest); waited > s.api.StreamIdle {
+			return faultOf(limited(id, wait))
+		}
+		if s.flush() != nil {
+			return nil // the client has gone, as the next answer will find out
+		}
+		select {
+		case <-time.After(max(wait, rest)):
+		case <-s.c.Request().Context().Done():
+			return nil
 		}
 	}
 }
@@ -164,12 +214,19 @@ func (s *stream) answer(line []byte) {
 	it := item{}
 	input, err := s.common.question(line)
 	if err != nil {
+		s.api.notTheirs(s.c, input, err)
 		it.fault = s.api.refusal(err, s.api.Reporter.Status().Revision, bare)
 	} else {
-		it = s.api.decideOne(s.c.Request().Context(), input, bare)
+		it = s.api.decideOne(s.asking(), input, bare)
 	}
 	s.tally.add(&it)
 	s.write(it.result())
+}
+
+// asking is the context of the question on the line that is next, which has an id
+// of its own if the request has.
+func (s *stream) asking() context.Context {
+	return s.api.askingPart(s.c, s.tally.items)
 }
 
 // fail writes a fault as the result of a line.

@@ -24,16 +24,28 @@ func (a *api) readBody(c echo.Context, limit int64) ([]byte, error) {
 	}
 	// MaxBytesReader gets the writer of net/http itself, so that it can close
 	// the connection instead of reading the rest of a huge body.
-	body, err := io.ReadAll(http.MaxBytesReader(c.Response().Writer, r.Body, limit))
+	in := http.MaxBytesReader(c.Response().Writer, r.Body, limit)
+	l := leaseOf(c)
+	if l == nil {
+		body, err := io.ReadAll(in)
+		if err != nil {
+			return nil, unreadable(err)
+		}
+		return body, nil
+	}
+	body, err := l.read(in, r.ContentLength)
 	if err != nil {
 		return nil, unreadable(err)
 	}
-	return body, nil
+	return body, l.decide(r.Context())
 }
 
 func unreadable(err error) error {
 	var tooLarge *http.MaxBytesError
+	var own *Error
 	switch {
+	case errors.As(err, &own):
+		return own
 	case errors.As(err, &tooLarge):
 		return bodyTooLarge(tooLarge.Limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -73,7 +85,7 @@ func checkMedia(h http.Header) error {
 
 func checkEncoding(h http.Header) error {
 	if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		return unsupported(fmt.Sprintf("Content-Encoding %s is not supported, send the body uncompressed", shorten(coding)))
+		return unsupported(fmt.Sprintf("Content-Encoding %s is not supported, send the body with gzip or uncompressed", shorten(coding)))
 	}
 	return nil
 }

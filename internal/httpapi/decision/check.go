@@ -9,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/westworld-charter/charter/internal/decision"
+	"github.com/westworld-charter/charter/internal/explain"
 )
 
 // dataPath is where stock OPA serves the decision document of a bundle.
@@ -17,9 +18,14 @@ const dataPath = "/v1/data/charter/decision"
 // inputKey wraps the question in OPA's form.
 const inputKey = "input"
 
-// check answers a bare question: {"metric": …} gives the decision.
+// check answers a bare question: {"metric": …} gives the decision, with
+// ?explain=full its explanation, too.
 func (a *api) check(c echo.Context) error {
 	question, err := a.readBody(c, a.MaxCheckBody)
+	if err != nil {
+		return err
+	}
+	wanted, err := a.wantsExplanation(c.QueryParams()[explainKey])
 	if err != nil {
 		return err
 	}
@@ -27,7 +33,14 @@ func (a *api) check(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return respond(c, http.StatusOK, d)
+	if !wanted {
+		return respond(c, http.StatusOK, d)
+	}
+	answer, err := a.explain(c, d, bare)
+	if err != nil {
+		return err
+	}
+	return respond(c, http.StatusOK, answer)
 }
 
 // data answers a question in OPA's form: {"input": {…}} gives {"result": …}.
@@ -62,10 +75,12 @@ type dataAnswer struct {
 	Provenance *provenance       `json:"provenance,omitempty"`
 	Metrics    map[string]int64  `json:"metrics,omitempty"`
 	Result     decision.Decision `json:"result"`
+	// Explanation stands where OPA has traces, and is not in their form.
+	Explanation *explain.Explanation `json:"explanation,omitempty"`
 }
 
 func (a *api) answerData(c echo.Context, question []byte, start time.Time) error {
-	params, err := readDataParams(c)
+	params, err := a.readDataParams(c)
 	if err != nil {
 		return err
 	}
@@ -74,7 +89,14 @@ func (a *api) answerData(c echo.Context, question []byte, start time.Time) error
 	if err != nil {
 		return err
 	}
-	answer := dataAnswer{DecisionID: d.DecisionID, Result: d}
+	var why explained
+	if params.explain {
+		if why, err = a.explain(c, d, wrapped); err != nil {
+			return err
+		}
+		d = why.Decision
+	}
+	answer := dataAnswer{DecisionID: d.DecisionID, Result: d, Explanation: why.Explanation}
 	answer.Result.DecisionID = ""
 	if params.provenance {
 		answer.Provenance = a.provenance(d.Revision)
@@ -91,6 +113,7 @@ func (a *api) decide(c echo.Context, question []byte, in place) (decision.Decisi
 	input, err := commonOf(c).question(question)
 	if err != nil {
 		recordOf(c).input = input // what was asked without being the sender's to ask
+		a.notTheirs(c, input, err)
 		return decision.Decision{}, a.refuse(c, err, in)
 	}
 	return a.decideInput(c, input, in)
@@ -98,7 +121,7 @@ func (a *api) decide(c echo.Context, question []byte, in place) (decision.Decisi
 
 // decideInput is decide for a question that was read.
 func (a *api) decideInput(c echo.Context, input decision.Input, in place) (decision.Decision, error) {
-	it := a.decideOne(c.Request().Context(), input, in)
+	it := a.decideOne(a.asking(c), input, in)
 	rec := recordOf(c)
 	rec.input = it.input
 	if it.fault != nil {
@@ -118,7 +141,7 @@ func (a *api) decideOne(ctx context.Context, input decision.Input, in place) ite
 	it.input.Time = stampOf(it.input, start)
 	ctx, cancel := context.WithTimeout(ctx, a.DecideTimeout)
 	defer cancel()
-	d, err := a.Decider.Decide(ctx, it.input)
+	d, err := a.decideTraced(ctx, it.input)
 	if err == nil {
 		a.Observer.Decided(d, input.Operation, a.Now().Sub(start))
 	}
@@ -141,6 +164,9 @@ func (a *api) refuse(c echo.Context, err error, in place) error {
 
 // undecided maps the error of a Decider to an answer. It never allows.
 func undecided(ctx context.Context, err error) error {
+	if fault := unrecorded(err); fault != nil {
+		return fault
+	}
 	switch ctx.Err() {
 	case context.DeadlineExceeded:
 		return &Error{status: http.StatusServiceUnavailable, Code: codeTimeout, Message: "the decision took too long; nothing is allowed", cause: err}

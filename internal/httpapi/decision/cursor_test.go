@@ -129,7 +129,13 @@ func FuzzDataBatch(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		_, ids, texts, err := readDataBatch(anybody, body)
 		if err != nil {
+			if e := fieldError(err); e.Message == "" || e.Code == "" {
+				t.Fatalf("%q: refused without words", body)
+			}
 			return
+		}
+		if len(ids) > maxItems {
+			t.Fatalf("%d ids", len(ids))
 		}
 		var want struct {
 			Inputs map[string]json.RawMessage `json:"inputs"`

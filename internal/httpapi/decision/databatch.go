@@ -42,7 +42,10 @@ type dataReply struct {
 // dataBatch answers {"inputs": {"id": {…}}, "common_input": {…}} as EOPA does.
 func (a *api) dataBatch(c echo.Context) error {
 	start := time.Now()
-	params, err := readDataParams(c)
+	params, err := a.readDataParams(c)
+	if err == nil {
+		err = notExplained(c)
+	}
 	if err != nil {
 		return err
 	}
@@ -54,9 +57,12 @@ func (a *api) dataBatch(c echo.Context) error {
 	if err != nil {
 		return a.refuse(c, err, wrapper)
 	}
-	items := a.questions(common, texts, wrapped)
+	if err := a.charge(c, len(texts)); err != nil {
+		return err
+	}
+	items := a.questions(c, common, texts, wrapped)
 	parsed := time.Now()
-	revision, err := a.decideAll(c, items, wrapped)
+	revision, err := a.decideAll(c, a.Decider, items, wrapped)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
@@ -27,6 +28,7 @@ const (
 	codeTimeout          = "timeout"
 	codeCanceled         = "canceled"
 	codeUnavailable      = "unavailable"
+	codeOverloaded       = "overloaded"
 
 	codeUnsupportedParameter = "unsupported_parameter"
 )
@@ -44,7 +46,8 @@ type Error struct {
 	Errors []Problem `json:"errors"`
 
 	status int
-	cause  error // for the log only
+	cause  error         // for the log only
+	retry  time.Duration // after which it is worth asking again; 0 says nothing
 }
 
 // Problem is one thing that is wrong with a request. Location names the field,
@@ -189,6 +192,9 @@ func (a *api) fail(err error, c echo.Context) {
 	}
 	if rec := recordOf(c); rec != nil {
 		rec.failure = e
+	}
+	if e.retry > 0 {
+		retryAfter(c, e.retry)
 	}
 	if err := respond(c, e.status, e); err != nil {
 		a.Log.Debug("answer not sent", "error", err)

@@ -32,6 +32,9 @@ func (a *api) guard(next echo.HandlerFunc) echo.HandlerFunc {
 				return err
 			}
 		}
+		if err := a.decompress(c); err != nil {
+			return err
+		}
 		return next(c)
 	}
 }

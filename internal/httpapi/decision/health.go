@@ -40,7 +40,7 @@ GET  /openapi.yaml                     all of this as OpenAPI 3.1
 GET  /health                           200 while a policy is active
 GET  /metrics                          Prometheus metrics
 
-?pretty indents any JSON answer.
+?pretty indents any JSON answer. ?explain=full on single questions says why, and what would be allowed.
 `
 
 func (a *api) index(c echo.Context) error {

@@ -22,12 +22,13 @@ const (
 	ScopeAssert  = "assert"  // name any node, role and claims: a policy enforcement point
 	ScopeReplay  = "replay"  // name the time of a question
 	ScopeMetrics = "metrics" // scrape /metrics
+	ScopeAudit   = "audit"   // read what the ledger holds
 	ScopeAdmin   = "admin"   // reload, and everything on the diagnostics listener
 )
 
 // Scopes returns the closed list of scopes.
 func Scopes() []string {
-	return []string{ScopeCheck, ScopeAssert, ScopeReplay, ScopeMetrics, ScopeAdmin}
+	return []string{ScopeCheck, ScopeAssert, ScopeReplay, ScopeMetrics, ScopeAudit, ScopeAdmin}
 }
 
 // Kinds of identities; the list is closed.
@@ -67,14 +68,24 @@ type Access struct {
 	// proof that does not hold; its text goes to the caller. It must not read
 	// the body.
 	Authenticate func(r *http.Request) (*Identity, error)
-	// Limit takes one request from the budget of an identity and returns how
-	// long it has to wait when there is none left, else 0. Nil never limits.
-	Limit func(id *Identity) time.Duration
+	// Limit holds the budgets of identities; nil never limits.
+	Limit Limiter
 	// Observe counts, by kind of identity, what became of it: ok,
 	// unauthenticated, forbidden or limited. Nil counts nothing.
 	Observe func(kind, result string)
 	// Routes are served beside those of this package, in the same way.
 	Routes []Route
+}
+
+// Limiter holds the budgets of identities, counted in questions. Its methods are
+// called concurrently and return 0, or how long the identity has to wait since
+// there is nothing left.
+type Limiter interface {
+	// Admit takes one question, when there is at least one left.
+	Admit(id *Identity) time.Duration
+	// Charge takes n questions more for a request that was admitted, unless the
+	// budget is overdrawn. It may be overdrawn by that: who comes next waits.
+	Charge(id *Identity, n int) time.Duration
 }
 
 // Route is a handler of the embedding process. Requests get there only with the
@@ -123,6 +134,9 @@ func identityOf(c echo.Context) *Identity {
 	return &Identity{Kind: KindNone}
 }
 
+// key tells identities apart.
+func (id *Identity) key() string { return id.Kind + " " + id.Name }
+
 func (id *Identity) attrs() []slog.Attr {
 	if id.Kind == KindNone {
 		return nil
@@ -160,20 +174,50 @@ func (a *api) admit(c echo.Context, scope string) error {
 		return err
 	}
 	c.Set(identityKey, id)
+	if a.Access.Limit != nil { // first: what is refused below is recorded
+		if wait := a.Access.Limit.Admit(id); wait > 0 {
+			a.count(id.Kind, "limited")
+			return limited(id, wait)
+		}
+	}
+	if err := a.identified(c, id); err != nil {
+		return err
+	}
 	if !id.Has(scope) {
 		a.count(id.Kind, "forbidden")
 		c.Response().Header().Set("WWW-Authenticate", `Bearer realm="charter", error="insufficient_scope", scope="`+scope+`"`)
-		return forbidden(codeInsufficientScope, "this needs the scope %s, which %s does not have", scope, id)
-	}
-	if a.Access.Limit != nil {
-		if wait := a.Access.Limit(id); wait > 0 {
-			a.count(id.Kind, "limited")
-			c.Response().Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
-			return &Error{status: http.StatusTooManyRequests, Code: codeTooManyRequests, Message: fmt.Sprintf("too many requests from %s, slow down", id)}
-		}
+		err := forbidden(codeInsufficientScope, "this needs the scope %s, which %s does not have", scope, id)
+		a.notTheirs(c, decision.Input{}, err)
+		return err
 	}
 	a.count(id.Kind, "ok")
 	return nil
+}
+
+// charge takes the questions of a batch from the budget of its sender; the first
+// was taken when the request was admitted.
+func (a *api) charge(c echo.Context, questions int) error {
+	if a.Access.Limit == nil || questions <= 1 {
+		return nil
+	}
+	id := identityOf(c)
+	if wait := a.Access.Limit.Charge(id, questions-1); wait > 0 {
+		return limited(id, wait)
+	}
+	return nil
+}
+
+// limited is the 429 of an identity whose budget is used up.
+func limited(id *Identity, wait time.Duration) error {
+	return &Error{
+		status: http.StatusTooManyRequests, Code: codeTooManyRequests, retry: wait,
+		Message: fmt.Sprintf("too many questions from %s, slow down", id),
+	}
+}
+
+// retryAfter rounds up: who comes back early is refused again.
+func retryAfter(c echo.Context, wait time.Duration) {
+	c.Response().Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 }
 
 func (a *api) count(kind, result string) {
@@ -185,7 +229,7 @@ func (a *api) count(kind, result string) {
 // who finds out who sends the request.
 func (a *api) who(c echo.Context) (*Identity, error) {
 	if a.InsecureSelfAsserted { // guard made sure that it comes from this machine
-		return &Identity{Kind: KindSelf, Name: "self-asserted", Scopes: []string{ScopeCheck, ScopeAssert, ScopeMetrics, ScopeAdmin}}, nil
+		return &Identity{Kind: KindSelf, Name: "self-asserted", Scopes: []string{ScopeCheck, ScopeAssert, ScopeMetrics, ScopeAudit, ScopeAdmin}}, nil
 	}
 	// RFC 9110, 15.5.2: a 401 names a challenge; RFC 6750, 3: no error code when
 	// there was no token at all.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/westworld-charter/charter/internal/audit"
 	"github.com/westworld-charter/charter/internal/charter"
 	"github.com/westworld-charter/charter/internal/decision"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
@@ -90,7 +91,9 @@ func TestNoRouteLetsANodeAskForAnother(t *testing.T) {
 
 	f := &fake{}
 	var o decisionapi.Options
+	rec := &refusals{}
 	base := known(t, f, nodeA(), func(opts *decisionapi.Options) {
+		opts.Auditor = rec
 		opts.Policy = func() decisionapi.Policy { return withPolicy(policy{c}) }
 		o = *opts
 	})
@@ -115,6 +118,13 @@ func TestNoRouteLetsANodeAskForAnother(t *testing.T) {
 		got := do(t, request(t, method, base+path+queries[name], form.body, header...))
 		if !strings.Contains(got.body, `"node_mismatch"`) || !strings.Contains(got.body, "edge-1") {
 			t.Errorf("%s: %d %s", name, got.status, got.body)
+		}
+		_, path, _ = strings.Cut(name, " ")
+		path = strings.TrimSuffix(path, " line by line")
+		for _, r := range rec.take(t, 1) {
+			if r.Code != "node_mismatch" || r.Input.Node != "edge-2" || r.Input.Role != "node_operator" || r.Input.Time == "" || r.caller != (audit.Caller{Principal: "cert:edge-1", Route: path}) {
+				t.Errorf("%s is recorded as %+v", name, r)
+			}
 		}
 	}
 	if len(f.asked) != 0 {
@@ -268,12 +278,7 @@ func TestLimits(t *testing.T) {
 	f := &fake{}
 	var counted []string
 	base := known(t, f, nodeA(), func(o *decisionapi.Options) {
-		o.Access.Limit = func(id *decisionapi.Identity) time.Duration {
-			if len(f.asked) < 1 {
-				return 0
-			}
-			return 1500 * time.Millisecond
-		}
+		o.Access.Limit = &purse{left: 1, wait: 1500 * time.Millisecond}
 		o.Access.Observe = func(kind, result string) { counted = append(counted, kind+" "+result) }
 	})
 	q := `{"metric":"m","operation":"collect","role":"node_operator"}`

@@ -65,6 +65,8 @@ func (a *api) list(c echo.Context) error {
 	}
 	who, metrics, err := readList(commonOf(c), body)
 	if err != nil {
+		who.Metric = ""
+		a.notTheirs(c, who, err)
 		return a.refuse(c, err, bare)
 	}
 	if metrics != nil {
@@ -73,12 +75,12 @@ func (a *api) list(c echo.Context) error {
 	// A policy that is replaced between survey and decisions would answer for
 	// another charter.
 	const attempts = 3
-	for range attempts {
+	for attempt := range attempts {
 		policy := a.Policy()
 		if policy == nil {
 			return unlisted("no policy is active")
 		}
-		answer, err := a.listAll(c, who, policy)
+		answer, err := a.listAll(c, who, policy, attempt == 0)
 		if err != nil {
 			return err
 		}
@@ -95,6 +97,9 @@ func unlisted(message string) error {
 
 // listNamed decides the given names in their order.
 func (a *api) listNamed(c echo.Context, who decision.Input, metrics []string) error {
+	if err := a.charge(c, len(metrics)); err != nil {
+		return err
+	}
 	items := questionsFor(who, metrics)
 	for i := range items {
 		if err := items[i].input.Validate(); err != nil {
@@ -106,7 +111,7 @@ func (a *api) listNamed(c echo.Context, who decision.Input, metrics []string) er
 			}), bare)
 		}
 	}
-	revision, err := a.decideAll(c, items, bare)
+	revision, err := a.decideAll(c, a.Lister, items, bare)
 	if err != nil {
 		return err
 	}
@@ -123,8 +128,8 @@ func questionsFor(who decision.Input, metrics []string) []item {
 }
 
 // listAll decides the exact names of the charter and a witness for each of its
-// patterns.
-func (a *api) listAll(c echo.Context, who decision.Input, policy Policy) (*listAnswer, error) {
+// patterns; the caller pays for them the first time.
+func (a *api) listAll(c echo.Context, who decision.Input, policy Policy, first bool) (*listAnswer, error) {
 	t, err := a.surveyor.terrain(policy.Charter())
 	if err != nil {
 		return nil, internal(err)
@@ -136,8 +141,13 @@ func (a *api) listAll(c echo.Context, who decision.Input, policy Policy) (*listA
 			metrics = append(metrics, r.witness)
 		}
 	}
+	if first {
+		if err := a.charge(c, len(metrics)); err != nil {
+			return nil, err
+		}
+	}
 	items := questionsFor(who, metrics)
-	revision, err := a.decideAll(c, items, bare)
+	revision, err := a.decideAll(c, a.Lister, items, bare)
 	if err != nil {
 		return nil, err
 	}

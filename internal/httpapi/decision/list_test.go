@@ -20,7 +20,7 @@ import (
 )
 
 // The engine answers batches on one snapshot.
-var _ decisionapi.BatchDecider = (*engine.Engine)(nil)
+var _ decisionapi.SnapshotDecider = (*engine.Engine)(nil)
 
 const listPath = "/v1/list"
 
@@ -95,7 +95,7 @@ func serve(t *testing.T, e *engine.Engine) string {
 	t.Helper()
 	f := &fake{status: decisionapi.Status{Charter: "random", Revision: "?"}}
 	h, err := decisionapi.New(decisionapi.Options{
-		Decider: e, Reporter: f, InsecureSelfAsserted: true, Now: func() time.Time { return noon },
+		Decider: decisionapi.Batching(e), Reporter: f, InsecureSelfAsserted: true, Now: func() time.Time { return noon },
 		Policy: func() decisionapi.Policy {
 			if p := e.Current(); p != nil {
 				return p
@@ -333,7 +333,7 @@ func TestListWhileThePolicyChanges(t *testing.T) {
 	e.Swap(second)
 	for _, lag := range []int{1, 5} {
 		calls := 0
-		h, err := decisionapi.New(decisionapi.Options{Decider: e, Reporter: &fake{}, InsecureSelfAsserted: true, Policy: func() decisionapi.Policy {
+		h, err := decisionapi.New(decisionapi.Options{Decider: decisionapi.Batching(e), Reporter: &fake{}, InsecureSelfAsserted: true, Policy: func() decisionapi.Policy {
 			if calls++; calls <= lag {
 				return first
 			}

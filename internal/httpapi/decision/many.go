@@ -22,7 +22,25 @@ const maxItems = 10_000
 // Deciders that are not batch deciders are asked question by question, so that
 // the policy can change in the middle of a batch.
 type BatchDecider interface {
+	Decider
+	// The error is one of all questions: there is no answer to any of them.
+	DecideBatch(ctx context.Context, in []decision.Input) ([]decision.Decision, error)
+}
+
+// SnapshotDecider is what an engine is: there is an answer to every question of a
+// batch.
+type SnapshotDecider interface {
+	Decider
 	DecideBatch(ctx context.Context, in []decision.Input) []decision.Decision
+}
+
+// Batching returns d as a BatchDecider.
+func Batching(d SnapshotDecider) BatchDecider { return batching{d} }
+
+type batching struct{ SnapshotDecider }
+
+func (b batching) DecideBatch(ctx context.Context, in []decision.Input) ([]decision.Decision, error) {
+	return b.SnapshotDecider.DecideBatch(ctx, in), nil
 }
 
 // item is one question of a batch with what became of it.
@@ -66,9 +84,9 @@ func fieldError(err error) *decision.FieldError {
 	return field
 }
 
-// decideAll decides the items without a fault, at one time, and returns the
-// revision that did.
-func (a *api) decideAll(c echo.Context, items []item, in place) (revision string, err error) {
+// decideAll lets decider decide the items without a fault, at one time, and
+// returns the revision that did.
+func (a *api) decideAll(c echo.Context, decider Decider, items []item, in place) (revision string, err error) {
 	start := a.Now()
 	inputs := make([]decision.Input, 0, len(items))
 	for i := range items {
@@ -77,9 +95,9 @@ func (a *api) decideAll(c echo.Context, items []item, in place) (revision string
 			inputs = append(inputs, items[i].input)
 		}
 	}
-	ctx, cancel := context.WithTimeout(c.Request().Context(), a.BatchTimeout)
+	ctx, cancel := context.WithTimeout(a.asking(c), a.BatchTimeout)
 	defer cancel()
-	answers, err := a.ask(ctx, inputs)
+	answers, err := a.decideBatchTraced(ctx, decider, inputs)
 	if err != nil {
 		return "", err
 	}
@@ -111,19 +129,22 @@ type answer struct {
 	err      error
 }
 
-func (a *api) ask(ctx context.Context, inputs []decision.Input) ([]answer, error) {
+func ask(ctx context.Context, decider Decider, inputs []decision.Input) ([]answer, error) {
 	answers := make([]answer, len(inputs))
-	batch, ok := a.Decider.(BatchDecider)
+	batch, ok := decider.(BatchDecider)
 	if !ok {
 		for i, in := range inputs {
-			answers[i].decision, answers[i].err = a.Decider.Decide(ctx, in)
+			answers[i].decision, answers[i].err = decider.Decide(ctx, in)
 		}
 		return answers, nil
 	}
 	if len(inputs) == 0 {
 		return nil, nil
 	}
-	decisions := batch.DecideBatch(ctx, inputs)
+	decisions, err := batch.DecideBatch(ctx, inputs)
+	if err != nil {
+		return nil, undecided(ctx, err)
+	}
 	if len(decisions) != len(inputs) {
 		return nil, internal(errors.New("batch decider gave another number of answers than there are questions"))
 	}

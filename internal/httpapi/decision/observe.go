@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/westworld-charter/charter/internal/decision"
 )
@@ -28,6 +29,10 @@ type record struct {
 	decided *decision.Decision
 	tally   *tally // of the questions of a batch; nil otherwise
 	failure *Error
+	// trace is what the request is part of, invalid if of none; spanned says that
+	// its span in it is ours.
+	trace   trace.SpanContext
+	spanned bool
 }
 
 // tally counts what became of the questions of one request.
@@ -69,38 +74,53 @@ func (a *api) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		h := c.Response().Header()
 		h.Set(requestIDHeader, rec.id)
 		h.Set("X-Content-Type-Options", "nosniff")
+		route := a.route(c)
+		span := a.begin(c, rec, route)
 		if err := next(c); err != nil {
 			a.fail(err, c)
 		}
+		if span != nil {
+			finish(span, rec, c.Response().Status)
+		}
 		took := a.Now().Sub(start)
-		route := a.route(c)
 		a.Observer.Served(route, c.Request().Method, c.Response().Status, took)
 		a.access(c, rec, route, took)
 		return nil
 	}
 }
 
+// unmatched is the route of requests that match none.
+const unmatched = "unmatched"
+
 // route is the pattern that matched, which callers cannot choose freely.
 func (a *api) route(c echo.Context) string {
 	if p := c.Path(); a.routes[p] {
 		return p
 	}
-	return "unmatched"
+	return unmatched
 }
 
 // requestID takes over a caller's id when it is short and plain, and makes one
 // otherwise.
 func requestID(given string) string {
-	if given == "" || len(given) > maxEcho {
+	if !plain(given) {
 		return rand.Text()
 	}
-	for _, b := range []byte(given) {
+	return given
+}
+
+// plain reports whether an id of a caller is short and can stand anywhere.
+func plain(id string) bool {
+	if id == "" || len(id) > maxEcho {
+		return false
+	}
+	for _, b := range []byte(id) {
 		alphanumeric := b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z'
 		if !alphanumeric && b != '-' && b != '_' && b != '.' && b != ':' && b != '/' && b != '+' && b != '=' {
-			return rand.Text()
+			return false
 		}
 	}
-	return given
+	return true
 }
 
 // access writes one line about the request. Neither the query nor the labels
@@ -121,7 +141,13 @@ func (a *api) access(c echo.Context, rec *record, route string, took time.Durati
 		slog.Float64("seconds", took.Seconds()),
 		slog.String("remote", r.RemoteAddr),
 	}
-	if route == "unmatched" {
+	if rec.trace.IsValid() {
+		attrs = append(attrs, slog.String("trace_id", rec.trace.TraceID().String()))
+	}
+	if rec.spanned {
+		attrs = append(attrs, slog.String("span_id", rec.trace.SpanID().String()))
+	}
+	if route == unmatched {
 		attrs = append(attrs, slog.String("path", shorten(r.URL.Path)))
 	}
 	a.Log.LogAttrs(ctx, level, "request", append(append(attrs, identityOf(c).attrs()...), rec.attrs()...)...)

@@ -14,24 +14,23 @@ import (
 )
 
 // dataParams are the parameters of OPA's data API that are served here.
-type dataParams struct{ metrics, provenance bool }
+type dataParams struct{ metrics, provenance, explain bool }
 
 // readDataParams reads them as OPA does: a boolean without a value is true. What
 // would change the answer in a way that this server does not offer is refused
 // instead of ignored; parameters that OPA does not know are ignored, as there.
-func readDataParams(c echo.Context) (dataParams, error) {
+func (a *api) readDataParams(c echo.Context) (dataParams, error) {
 	q := c.QueryParams()
-	for _, name := range []string{"instrument", "strict-builtin-errors", "rule-labels"} {
+	for _, name := range []string{"instrument", "strict-builtin-errors", "rule_labels"} {
 		if boolean(q, name) {
 			return dataParams{}, unsupportedParameter(name, "leave it out")
 		}
 	}
-	for _, mode := range q["explain"] {
-		if mode != "" && mode != "off" {
-			return dataParams{}, unsupportedParameter("explain", `leave it out or say "off"; the decision itself lists every reason`)
-		}
+	explain, err := a.wantsExplanation(q[explainKey])
+	if err != nil {
+		return dataParams{}, err
 	}
-	return dataParams{metrics: boolean(q, "metrics"), provenance: boolean(q, "provenance")}, nil
+	return dataParams{metrics: boolean(q, "metrics"), provenance: boolean(q, "provenance"), explain: explain}, nil
 }
 
 // boolean reads a parameter: its presence alone means true.

@@ -71,7 +71,7 @@ func TestMediaTypes(t *testing.T) {
 		{"Content-Type", "text/plain", http.StatusUnsupportedMediaType},
 		{"Content-Type", "application/yaml", http.StatusUnsupportedMediaType},
 		{"Content-Type", ";;", http.StatusUnsupportedMediaType},
-		{"Content-Encoding", "gzip", http.StatusUnsupportedMediaType},
+		{"Content-Encoding", "br", http.StatusUnsupportedMediaType},
 	} {
 		got := post(t, base+"/v1/check", question, c.header, c.value)
 		if got.status != c.status {

@@ -22,6 +22,10 @@ func respond(c echo.Context, status int, v any) error {
 	if err := enc.Encode(v); err != nil {
 		return fmt.Errorf("encode answer: %w", err)
 	}
+	if l := leaseOf(c); l != nil {
+		l.decided()
+		l.answered(body.Cap())
+	}
 	h := c.Response().Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(body.Len()))

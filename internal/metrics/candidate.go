@@ -1,0 +1,63 @@
+package metrics
+
+import (
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/westworld-charter/charter/internal/rollout"
+)
+
+// candidateCollector exports what the rollout counts itself.
+type candidateCollector struct {
+	stats     func() rollout.Stats
+	decisions *prometheus.Desc
+	dropped   *prometheus.Desc
+	percent   *prometheus.Desc
+	stopped   *prometheus.Desc
+}
+
+// Candidate exports the counters of a rollout. It is called at most once.
+func (m *Metrics) Candidate(stats func() rollout.Stats) {
+	m.registry.MustRegister(&candidateCollector{
+		stats:     stats,
+		decisions: prometheus.NewDesc("charter_candidate_decisions_total", "Questions decided by the active policy and by a candidate, by how the answers differ: none, widened (only the candidate allows), narrowed, obligations, or explanation alone.", []string{"difference"}, nil),
+		dropped:   prometheus.NewDesc("charter_candidate_dropped_total", "Questions not compared with a candidate, because too many were waiting or a policy was replaced meanwhile.", nil, nil),
+		percent:   prometheus.NewDesc("charter_candidate_percent", "Percentage of nodes that a candidate answers now; 0 in shadow and without one.", nil, nil),
+		stopped:   prometheus.NewDesc("charter_candidate_stopped", "1 while a candidate is out, stopped by itself or by an operator, else 0.", nil, nil),
+	})
+}
+
+// Describe implements [prometheus.Collector].
+func (c *candidateCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{c.decisions, c.dropped, c.percent, c.stopped} {
+		ch <- d
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c *candidateCollector) Collect(ch chan<- prometheus.Metric) {
+	s := c.stats()
+	for _, k := range rollout.Kinds() {
+		ch <- prometheus.MustNewConstMetric(c.decisions, prometheus.CounterValue, float64(s.Counts[k]), k.String())
+	}
+	ch <- prometheus.MustNewConstMetric(c.dropped, prometheus.CounterValue, float64(s.Dropped))
+	ch <- prometheus.MustNewConstMetric(c.percent, prometheus.GaugeValue, float64(s.Percent))
+	stopped := 0.0
+	if s.Stopped {
+		stopped = 1
+	}
+	ch <- prometheus.MustNewConstMetric(c.stopped, prometheus.GaugeValue, stopped)
+}
+
+// Promoted records that p, which was loaded as a candidate, became the active
+// policy.
+func (m *Metrics) Promoted(p Policy) { m.policy.activate(p) }
+
+// activate replaces the active policy. Prometheus accepts nothing but UTF-8.
+func (c *policyCollector) activate(p Policy) {
+	for _, label := range []*string{&p.Charter, &p.Release, &p.Revision} {
+		*label = strings.ToValidUTF8(*label, "\uFFFD")
+	}
+	c.active.Store(&p)
+}
