@@ -209,8 +209,8 @@ func (k *keeper) check(ctx context.Context, now time.Time) error {
 		if err == nil || busy { // who waits for a full queue is told by the deadline
 			return nil
 		}
-		if errors.Is(err, ledger.ErrFull) || probe.Err() != nil {
-			return err
+		if errors.Is(err, ledger.ErrFull) || errors.Is(err, ledger.ErrStalled) || probe.Err() != nil {
+			return err // it may only be slow
 		}
 		k.down(err, now)
 		k.shut()

@@ -194,7 +194,13 @@ type record struct {
 // read verifies the ledger of a data directory and reads all of it.
 func read(t *testing.T, data string) record {
 	t.Helper()
-	store, err := ledgerdb.OpenSQLite(t.Context(), filepath.Join(data, "ledger"), ledgerdb.SQLiteOptions{ReadOnly: true})
+	return readFrom(t, filepath.Join(data, "ledger"), data)
+}
+
+// readFrom is read for a ledger that is elsewhere.
+func readFrom(t *testing.T, ref, data string) record {
+	t.Helper()
+	store, err := ledgerdb.Open(t.Context(), ref, ledgerdb.Options{ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}
