@@ -160,6 +160,7 @@ func TestThreshold(t *testing.T) {
 					t.Errorf("stopped %q, want %q", got, want)
 				}
 				r.Close()
+				<-time.After(time.Minute) // the workers of the engine end when they are idle
 			})
 		})
 	}
