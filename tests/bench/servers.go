@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/westworld-charter/charter/internal/decision"
@@ -221,7 +222,12 @@ func (b *bench) charterServer(ctx context.Context, subject *subject) (*server, e
 	}
 	if b.server == "" {
 		b.server = filepath.Join(b.dir, "charter-server")
-		build := exec.CommandContext(ctx, "go", "build", "-o", b.server, product+"/cmd/charter-server")
+		root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", product).Output()
+		if err != nil {
+			return nil, fmt.Errorf("find %s: %w", product, err)
+		}
+		build := exec.CommandContext(ctx, "go", "build", "-o", b.server, "./cmd/charter-server")
+		build.Dir = strings.TrimSpace(string(root)) // whose go.sum knows all that it needs
 		if out, err := build.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("build charter-server: %w: %s", err, out)
 		}
@@ -230,12 +236,9 @@ func (b *bench) charterServer(ctx context.Context, subject *subject) (*server, e
 	if err != nil {
 		return nil, err
 	}
-	_, port, err := net.SplitHostPort(address) // one writes a ledger at a time
-	if err != nil {
-		return nil, err
-	}
+	// Neither server keeps a record: that is another comparison.
 	cmd := exec.CommandContext(ctx, b.server, "--bundle", path, "--listen", address,
-		"--data", filepath.Join(b.dir, "data-"+port), "--log-level", "error", "--insecure-self-asserted")
+		"--insecure-no-ledger", "--log-level", "error", "--insecure-self-asserted")
 	return ours(start(ctx, cmd, address, checkPath))
 }
 
