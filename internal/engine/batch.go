@@ -52,10 +52,10 @@ func (b *batch) decide(ctx context.Context, i int, in *decision.Input) decision.
 			return b.answers[first]
 		}
 		d, err := b.recall(ctx, k, in, here)
-		if err == nil && ordinary(&d) && !b.broken.Load() {
+		if err == nil && ordinary(d) && !b.broken.Load() {
 			b.byKey[k] = i
 		}
-		return d
+		return *d
 	}
 	b.text = appendQuestion(b.text[:0], in)
 	if first, again := b.byText[string(b.text)]; again {
@@ -67,7 +67,7 @@ func (b *batch) decide(ctx context.Context, i int, in *decision.Input) decision.
 	if err == nil {
 		b.byText[string(b.text)] = i
 	}
-	return d
+	return *d
 }
 
 // appendQuestion writes a question so that two have the same bytes only if they

@@ -4,6 +4,7 @@ import (
 	"context"
 	"reflect"
 	"sync/atomic"
+	"time"
 
 	"github.com/maypok86/otter/v2"
 
@@ -13,6 +14,7 @@ import (
 const (
 	defaultCacheSize   = 1 << 16
 	defaultVerifyEvery = 1 << 10
+	verifyPause        = 20 * time.Millisecond
 )
 
 // Options are those of an [Engine]. The zero value is the recommended one.
@@ -21,7 +23,8 @@ type Options struct {
 	// no cache at all when negative. An entry takes about a kilobyte.
 	CacheSize int
 	// VerifyEvery is how many hits go by for one that is evaluated all the same
-	// and compared: 1,024 when 0, all are when 1, none when negative.
+	// and compared: all are when 1, none when negative. 0 is one in 1,024 and at
+	// most fifty a second, so that many hits stay cheap.
 	VerifyEvery int
 	// OnMismatch is called, in the goroutine that found it, when a cached answer
 	// was not the evaluated one: a defect of the engine. The cache of that policy
@@ -49,6 +52,20 @@ type Stats struct {
 	Entries int
 	// Off says why the active policy has no cache, "" when it has.
 	Off string
+}
+
+// pace lets something happen at most once in a pause; always when that is 0.
+type pace struct {
+	pause time.Duration
+	next  atomic.Int64 // nanoseconds since 1970
+}
+
+func (p *pace) ready() bool {
+	if p.pause == 0 {
+		return true
+	}
+	now, next := time.Now().UnixNano(), p.next.Load()
+	return (now >= next || now < next-int64(p.pause)) && p.next.CompareAndSwap(next, now+int64(p.pause))
 }
 
 // stripes is how many sets of counters there are, so that cores that count at
@@ -110,8 +127,8 @@ func (s *snapshot) stripe(k key) *counters {
 	return &s.engine.counters[(k.metric*7+k.node)%stripes]
 }
 
-// decide answers from the cache or by evaluation.
-func (s *snapshot) decide(ctx context.Context, in *decision.Input) (decision.Decision, error) {
+// decide answers from the cache or by evaluation. The answer is shared.
+func (s *snapshot) decide(ctx context.Context, in *decision.Input) (*decision.Decision, error) {
 	k, ok := s.key(in)
 	if !ok {
 		s.stripe(key{metric: uint32(len(in.Metric))}).bypassed.Add(1)
@@ -120,28 +137,31 @@ func (s *snapshot) decide(ctx context.Context, in *decision.Input) (decision.Dec
 	return s.recall(ctx, k, in, anywhere)
 }
 
-func (s *snapshot) recall(ctx context.Context, k key, in *decision.Input, on where) (decision.Decision, error) {
+func (s *snapshot) recall(ctx context.Context, k key, in *decision.Input, on where) (*decision.Decision, error) {
 	cached, ok := s.answers.GetIfPresent(k)
 	if !ok {
 		s.stripe(k).misses.Add(1)
 		return s.learn(ctx, k, in, on)
 	}
 	hits := s.stripe(k).hits.Add(1)
-	if every := s.engine.options.VerifyEvery; every > 0 && hits%uint64(every) == 0 {
+	if every := s.engine.options.VerifyEvery; every > 0 && hits%uint64(every) == 0 && s.engine.pace.ready() {
 		return s.verify(ctx, k, in, on, cached)
 	}
-	return *cached, nil
+	return cached, nil
 }
 
 // evaluate decides by evaluation. What is kept of it names its sources already, so
 // that a hit costs nothing more.
-func (s *snapshot) evaluate(ctx context.Context, in *decision.Input, on where) (decision.Decision, error) {
+func (s *snapshot) evaluate(ctx context.Context, in *decision.Input, on where) (*decision.Decision, error) {
+	var d decision.Decision
+	var err error
 	if on == here {
-		d, err := s.Policy.Decide(ctx, *in)
-		return s.Locate(d), err
+		d, err = s.Policy.Decide(ctx, *in)
+	} else {
+		d, err = s.engine.workers.decide(ctx, s.Policy, in)
 	}
-	d, err := s.engine.workers.decide(ctx, s.Policy, in)
-	return s.Locate(d), err
+	d = s.Locate(d)
+	return &d, err
 }
 
 // where is the goroutine of an evaluation.
@@ -152,10 +172,10 @@ const (
 	here     where = true  // this one, which evaluates many questions
 )
 
-func (s *snapshot) learn(ctx context.Context, k key, in *decision.Input, on where) (decision.Decision, error) {
+func (s *snapshot) learn(ctx context.Context, k key, in *decision.Input, on where) (*decision.Decision, error) {
 	d, err := s.evaluate(ctx, in, on)
-	if err == nil && ordinary(&d) {
-		s.answers.Set(k.owned(), &d)
+	if err == nil && ordinary(d) {
+		s.answers.Set(k, d)
 	}
 	return d, err
 }
@@ -176,19 +196,19 @@ func ordinary(d *decision.Decision) bool {
 
 // verify evaluates a hit. When the cache was wrong, it is off from then on and
 // the evaluated answer counts.
-func (s *snapshot) verify(ctx context.Context, k key, in *decision.Input, on where, cached *decision.Decision) (decision.Decision, error) {
+func (s *snapshot) verify(ctx context.Context, k key, in *decision.Input, on where, cached *decision.Decision) (*decision.Decision, error) {
 	d, err := s.evaluate(ctx, in, on)
 	if err != nil && ctx.Err() != nil {
-		return *cached, nil // no time left to verify: a hit like any other
+		return cached, nil // no time left to verify: a hit like any other
 	}
 	s.stripe(k).verified.Add(1)
-	if err == nil && reflect.DeepEqual(d, *cached) {
+	if err == nil && reflect.DeepEqual(*d, *cached) {
 		return d, nil
 	}
 	s.stripe(k).mismatches.Add(1)
 	s.broken.Store(true)
 	if report := s.engine.options.OnMismatch; report != nil {
-		report(Mismatch{Input: *in, Cached: *cached, Evaluated: d})
+		report(Mismatch{Input: *in, Cached: *cached, Evaluated: *d})
 	}
 	return d, err
 }

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"hash/maphash"
 	"testing"
 
 	"github.com/westworld-charter/charter/internal/decision"
@@ -87,7 +86,7 @@ func BenchmarkBatch(b *testing.B) {
 
 // Finding the class of a name that is not remembered, among 1,000 globs.
 func BenchmarkClass(b *testing.B) {
-	c := &classes{table: map[string]any{}, memo: memo[uint32]{seed: maphash.MakeSeed()}}
+	c := &classes{table: map[string]any{}, memo: newMemo[uint32](memoSize)}
 	var globs []space.Glob
 	for i := range 1000 {
 		glob, err := space.ParseGlob(fmt.Sprintf("family_%d_*", i))

@@ -29,14 +29,17 @@ type classes struct {
 	rows     []uint32 // by glob: globs with the same number have the same row
 
 	numbers interner
-	memo    memo[uint32]
+	memo    *memo[uint32]
 }
 
-// of returns the class of a name, which is not 0; false when there are too many
-// classes. The cost follows the length of the name, not the size of the charter.
+// of returns the class of a name, which is not 0; false when no valid question has
+// the name or there are too many classes. The cost follows the length of the name, not the size of the charter.
 func (c *classes) of(name string) (uint32, bool) {
 	if class, ok := c.memo.get(name); ok {
 		return class, true
+	}
+	if !valid(name) {
+		return 0, false
 	}
 	class, ok := c.resolve(name)
 	if ok {
@@ -93,4 +96,34 @@ func (n *interner) of(content []byte) (uint32, bool) {
 	number = uint32(len(n.known) + 1)
 	n.known[string(content)] = number
 	return number, true
+}
+
+// numbering numbers texts of questions from 1, the empty one 0, up to
+// [maxClasses] of them. It is safe for concurrent use.
+type numbering struct {
+	valid   func(string) bool
+	numbers interner
+	memo    *memo[uint32]
+}
+
+func newNumbering(valid func(string) bool) *numbering {
+	return &numbering{valid: valid, memo: newMemo[uint32](fewNames)}
+}
+
+// of returns the number of a text; false when it is not valid or there are too many.
+func (n *numbering) of(text string) (uint32, bool) {
+	if text == "" {
+		return 0, true
+	}
+	if number, ok := n.memo.get(text); ok {
+		return number, true
+	}
+	if !n.valid(text) {
+		return 0, false
+	}
+	number, ok := n.numbers.of([]byte(text))
+	if ok {
+		n.memo.put(text, number)
+	}
+	return number, ok
 }

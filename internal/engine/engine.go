@@ -25,6 +25,7 @@ type Engine struct {
 	active   atomic.Pointer[snapshot]
 	counters [stripes]counters
 	workers  workers
+	pace     pace // of verified hits
 }
 
 // New returns an engine without a policy and with the default [Options]: it
@@ -36,10 +37,11 @@ func NewWith(o Options) *Engine {
 	if o.CacheSize == 0 {
 		o.CacheSize = defaultCacheSize
 	}
+	e := &Engine{options: o}
 	if o.VerifyEvery == 0 {
-		o.VerifyEvery = defaultVerifyEvery
+		e.options.VerifyEvery, e.pace.pause = defaultVerifyEvery, verifyPause
 	}
-	return &Engine{options: o}
+	return e
 }
 
 // Swap makes p the active policy, with an empty cache, and returns the one
@@ -75,9 +77,11 @@ func (e *Engine) Decide(ctx context.Context, in decision.Input) (decision.Decisi
 	if s == nil {
 		return signed(decision.Unloaded()), nil
 	}
-	d, err := s.decide(ctx, &in)
+	shared, err := s.decide(ctx, &in)
+	d := *shared
 	s.suggest(&d, in.Metric)
-	return signed(d), err
+	d.DecisionID = newID()
+	return d, err
 }
 
 func signed(d decision.Decision) decision.Decision {

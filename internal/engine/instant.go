@@ -2,6 +2,8 @@ package engine
 
 import "time"
 
+const nsOfDay = int64(24 * time.Hour)
+
 // instant reads a time of a question, RFC 3339 with an upper-case T and Z, or a
 // bare date, in nanoseconds since 1970. It accepts less than the rules do and
 // never anything else: years 1970 to 2261, up to nine digits of a second. It
@@ -9,7 +11,7 @@ import "time"
 func instant(s string) (ns int64, ok bool) {
 	if len(s) == len(time.DateOnly) {
 		day, ok := date(s)
-		return day.UnixNano(), ok
+		return day * nsOfDay, ok
 	}
 	if len(s) < len("2006-01-02T15:04:05Z") || s[10] != 'T' || s[13] != ':' || s[16] != ':' {
 		return 0, false
@@ -25,16 +27,38 @@ func instant(s string) (ns int64, ok bool) {
 	}
 	offset, ok := offsetOf(zone)
 	seconds := int64(hour)*3600 + int64(minute)*60 + int64(second) - offset
-	return day.UnixNano() + seconds*int64(time.Second) + fraction, ok
+	return day*nsOfDay + seconds*int64(time.Second) + fraction, ok
 }
 
-func date(s string) (time.Time, bool) {
+// date is the number of days of a date since 1970.
+func date(s string) (days int64, ok bool) {
 	year, month, day := digits(s[:4]), digits(s[5:7]), digits(s[8:10])
-	if s[4] != '-' || s[7] != '-' || year < 1970 || year > 2261 || month < 1 || month > 12 || day < 1 {
-		return time.Time{}, false
+	if s[4] != '-' || s[7] != '-' || year < 1970 || year > 2261 || month < 1 || month > 12 || day < 1 || day > lastDay(year, month) {
+		return 0, false
 	}
-	t := time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC)
-	return t, t.Day() == day // the 30th of February would be in March
+	// The year is taken to begin in March: a leap day is its last, and the days of
+	// its months follow a line (H. Hinnant, days_from_civil).
+	if month <= 2 {
+		year, month = year-1, month+12
+	}
+	leapDays := year/4 - year/100 + year/400
+	return int64(365*year + leapDays + (153*(month-3)+2)/5 + day - 1 - marchTo1970), true
+}
+
+// marchTo1970 is how many days there are from the first of March of the year 0.
+const marchTo1970 = 719468
+
+func lastDay(year, month int) int {
+	switch {
+	case month == 2 && year%4 == 0 && (year%100 != 0 || year%400 == 0):
+		return 29
+	case month == 2:
+		return 28
+	case month == 4 || month == 6 || month == 9 || month == 11:
+		return 30
+	default:
+		return 31
+	}
 }
 
 // digits is the number that s is written as, -1 when it is not digits alone.

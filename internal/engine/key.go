@@ -13,19 +13,23 @@ import (
 // snapshot: questions with equal keys have equal answers, apart from the id and
 // the suggestion. What follows from names alone is a class, a small number that
 // all names share which no rule can tell apart.
+//
+// It is numbers alone, without gaps between them, so that hashing and comparing it
+// takes one call each.
 type key struct {
 	metric, node uint32
 	place        uint32 // the node by its labels in the state document
 	epoch        uint32 // how many change points of charter and state have passed
-	since        uint32 // how many of those of the mentioned node
-	mentioned    string // the node, when charter or state speak of it by name
-	operation    uint8
+	mentioned    uint32 // the node, when charter or state speak of it by name
+	since        uint32 // how many of its change points have passed
+	further      uint32 // labels without a bit, and those that match forbidden globs
+	operation    uint32
+	role         uint32
+	purpose      uint32
+	retention    uint32
+	_            uint32
 	claims       uint64 // which required claims of the role are held
 	labels       uint64 // which labels that some entry names are there with a value
-	further      uint32 // those without a bit, and those that match forbidden globs
-	role         string
-	purpose      string
-	retention    string
 }
 
 const (
@@ -36,13 +40,6 @@ const (
 	// usualFurther is how many labels without a bit a key can speak of.
 	usualFurther = 4
 )
-
-// owned returns a key that does not keep the memory of a request alive.
-func (k key) owned() key {
-	k.role, k.purpose, k.retention = strings.Clone(k.role), strings.Clone(k.purpose), strings.Clone(k.retention)
-	k.mentioned = strings.Clone(k.mentioned)
-	return k
-}
 
 // keyer makes keys for the questions of one snapshot.
 type keyer struct {
@@ -64,9 +61,8 @@ func newKeyer(v *vocabulary, why string, state any) (y *keyer, off string) {
 
 // key returns the key of a question; false when its answer must be evaluated.
 // Whatever is unusual is evaluated: that is never wrong.
-func (y *keyer) key(in *decision.Input) (key, bool) {
-	k := key{role: in.Role, purpose: in.Purpose, retention: in.Retention}
-	if !wellFormed(in) {
+func (y *keyer) key(in *decision.Input) (k key, ok bool) {
+	if k.operation, ok = wellFormed(in); !ok {
 		return k, false
 	}
 	now, ok := instant(in.Time)
@@ -74,8 +70,13 @@ func (y *keyer) key(in *decision.Input) (key, bool) {
 		return k, false
 	}
 	k.epoch = passed(y.circumstances.points, now)
-	k.operation = uint8(slices.Index(operations[:], in.Operation))
-	if k.claims, ok = y.claimsOf(in); !ok {
+	if k.role, k.claims, ok = y.roleOf(in); !ok {
+		return k, false
+	}
+	if k.purpose, ok = y.purposes.of(in.Purpose); !ok {
+		return k, false
+	}
+	if k.retention, ok = y.retentions.of(in.Retention); !ok {
 		return k, false
 	}
 	if k.labels, k.further, ok = y.labelsOf(in); !ok {
@@ -91,33 +92,40 @@ func (y *keyer) key(in *decision.Input) (key, bool) {
 		return k, false
 	}
 	if m := y.mentions[in.Node]; m != nil {
-		if m.unusual || len(in.Node) > maxKeyText {
+		if m.unusual {
 			return k, false
 		}
-		k.mentioned, k.since = in.Node, passed(m.points, now)
+		k.mentioned, k.since = m.number, passed(m.points, now)
 	}
 	k.node, ok = y.nodes.of(in.Node)
 	return k, ok
 }
 
-var operations = [...]string{decision.Collect, decision.Read, decision.Export}
-
-// wellFormed reports whether a question is valid; it may refuse valid ones. It
-// is [decision.Input.Validate] without words, except for claims and labels,
-// which are checked where they are read, and the time.
-func wellFormed(in *decision.Input) bool {
-	if in.Metric == "" || in.Role == "" || !slices.Contains(operations[:], in.Operation) ||
-		in.Operation != decision.Read && in.Node == "" {
-		return false
+// wellFormed reports whether a question is complete and small enough, and numbers its
+// operation. Texts are checked where they are read, and only when they were not
+// read before; all together refuse what [decision.Input.Validate] does, and more.
+func wellFormed(in *decision.Input) (operation uint32, ok bool) {
+	switch in.Operation {
+	case decision.Collect:
+		operation = 1
+	case decision.Read:
+		operation = 2
+	case decision.Export:
+		operation = 3
+	default:
+		return 0, false
+	}
+	if in.Metric == "" || in.Role == "" || in.Operation != decision.Read && in.Node == "" {
+		return 0, false
 	}
 	if len(in.Claims) > decision.MaxClaims || len(in.Labels) > decision.MaxLabels ||
 		len(in.Role)+len(in.Purpose)+len(in.Retention) > maxKeyText {
-		return false
+		return 0, false
 	}
-	return name(in.Metric) && name(in.Node) && name(in.Role) && name(in.Purpose) && retention(in.Retention)
+	return operation, true
 }
 
-func name(s string) bool { return len(s) <= decision.MaxNameBytes && utf8.ValidString(s) }
+func valid(s string) bool { return len(s) <= decision.MaxNameBytes && utf8.ValidString(s) }
 
 // retention reports whether s is empty or matches ^[1-9][0-9]{0,5}[smhdwy]$.
 func retention(s string) bool {
@@ -128,24 +136,20 @@ func retention(s string) bool {
 	return last >= 1 && last <= 6 && s[0] != '0' && digits(s[:last]) > 0 && strings.IndexByte("smhdwy", s[last]) >= 0
 }
 
-// claimsOf is the set of the role's required claims that are held.
-func (y *keyer) claimsOf(in *decision.Input) (held uint64, ok bool) {
-	required, known := y.required[in.Role]
-	if len(required) > maxBits {
-		return 0, false
+// roleOf numbers the role and returns the set of its required claims that are held.
+func (y *keyer) roleOf(in *decision.Input) (number uint32, held uint64, ok bool) {
+	role, declared := y.roles[in.Role]
+	if number, ok = role.number, len(role.requires) <= maxBits; !declared {
+		number, ok = y.undeclared.of(in.Role)
 	}
 	for _, claim := range in.Claims {
-		if !name(claim) {
-			return 0, false
-		}
-		if !known {
-			continue
-		}
-		if i, found := slices.BinarySearch(required, claim); found {
+		if i, found := slices.BinarySearch(role.requires, claim); found {
 			held |= 1 << i
+		} else if !valid(claim) {
+			return 0, 0, false
 		}
 	}
-	return held, true
+	return number, held, ok
 }
 
 // labelsOf is the set of mentioned labels that have a value, as bits, and a
@@ -155,13 +159,13 @@ func (y *keyer) labelsOf(in *decision.Input) (present uint64, further uint32, ok
 	var room [usualFurther]string
 	names := room[:0]
 	for label, value := range in.Labels {
-		if !name(label) || !utf8.ValidString(value) {
+		bit, mentioned := y.labels[label]
+		if !mentioned && !valid(label) || !utf8.ValidString(value) {
 			return 0, 0, false
 		}
 		if value == "" {
 			continue
 		}
-		bit, mentioned := y.labels[label]
 		present |= bit
 		if mentioned && bit == 0 || y.labelGlobs != nil && matchesAny(y.labelGlobs, label) {
 			if len(names) == usualFurther || len(label) > maxKeyText/usualFurther {

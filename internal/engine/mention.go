@@ -9,6 +9,7 @@ import (
 // mention is what charter and state say about one node by its name. Such a node
 // is a class of its own, and some of what is said ends by itself.
 type mention struct {
+	number uint32 // counted from 1
 	// points are the instants at which that changes, in nanoseconds since 1970,
 	// ascending.
 	points []int64
@@ -21,7 +22,7 @@ type mentions map[string]*mention
 
 func (m mentions) of(node string) *mention {
 	if m[node] == nil {
-		m[node] = &mention{}
+		m[node] = &mention{number: uint32(len(m) + 1)}
 	}
 	return m[node]
 }

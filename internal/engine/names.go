@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"hash/maphash"
 	"slices"
 	"strings"
 
@@ -25,7 +24,7 @@ const (
 type names struct {
 	forwards, backwards []string
 
-	memo memo[string] // what the search found for names that come again
+	memo *memo[string] // what the search found for names that come again
 }
 
 func newNames(c *charter.Charter) *names {
@@ -44,7 +43,7 @@ func newNames(c *charter.Charter) *names {
 	all = slices.Compact(all)
 	backwards := slices.Clone(all)
 	slices.SortFunc(backwards, compareBackwards)
-	return &names{forwards: all, backwards: backwards, memo: memo[string]{seed: maphash.MakeSeed()}}
+	return &names{forwards: all, backwards: backwards, memo: newMemo[string](memoSize)}
 }
 
 // nearest returns a known name near to metric, or "".

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"maps"
 	"math"
 	"slices"
@@ -19,7 +18,10 @@ import (
 // about them, so that the two cannot disagree.
 type vocabulary struct {
 	metrics, nodes *classes
-	required       map[string][]string // claims by role, sorted
+	roles          map[string]role
+
+	// numbers of texts of questions
+	undeclared, purposes, retentions *numbering
 	// labels holds a bit for the first 64 labels that some entry names, 0 for
 	// the others.
 	labels     map[string]uint64
@@ -29,6 +31,12 @@ type vocabulary struct {
 	points     []int64        // change points of the charter
 	// groupLabels are the labels of nodes that groups ask for, sorted.
 	groupLabels []string
+}
+
+// role is one that the charter declares.
+type role struct {
+	number   uint32   // greater than maxClasses, up to which undeclared ones are numbered
+	requires []string // claims, sorted
 }
 
 // errUnusual marks tables that no compiler writes.
@@ -47,7 +55,8 @@ func newVocabulary(root any, globs patterns) (*vocabulary, error) {
 		return nil, r.err
 	}
 	v := &vocabulary{
-		required: r.required, labels: numbered(r.labels),
+		roles: r.roles, undeclared: newNumbering(valid), purposes: newNumbering(valid), retentions: newNumbering(retention),
+		labels: numbered(r.labels),
 		spoken: r.section("nodes"), points: r.points,
 		groupLabels: slices.Sorted(maps.Keys(r.groupLabels)),
 	}
@@ -55,11 +64,11 @@ func newVocabulary(root any, globs patterns) (*vocabulary, error) {
 		v.labelGlobs = space.NewIndex(r.labelGlobs)
 	}
 	v.metrics = &classes{
-		table: r.section("exact"), memo: memo[uint32]{seed: maphash.MakeSeed()},
+		table: r.section("exact"), memo: newMemo[uint32](memoSize),
 		globs: space.NewIndex(globs.metric), rows: numberRows(globs.metric, r.section("patterns")),
 	}
 	v.nodes = &classes{
-		profiles: r.exactNodes.byName, memo: memo[uint32]{seed: maphash.MakeSeed()},
+		profiles: r.exactNodes.byName, memo: newMemo[uint32](memoSize),
 		globs: space.NewIndex(globs.node), rows: r.globNodes.numbers(globs.node),
 	}
 	return v, nil
@@ -128,7 +137,7 @@ type reader struct {
 	tables                map[string]any
 	exactNodes, globNodes profiles
 	selectors             uint32
-	required              map[string][]string
+	roles                 map[string]role
 	labels                map[string]uint64
 	groupLabels           map[string]bool
 	labelGlobs            []space.Glob
@@ -140,7 +149,7 @@ func (r *reader) read() {
 	for id, row := range r.each("clauses") {
 		r.selector("clauses."+id+".nodes", row["nodes"])
 		for label := range r.object("clauses."+id+".forbid", row["forbid"]) {
-			r.labels[label] = 0
+			r.label(label)
 		}
 	}
 	for id, row := range r.each("limits") {
@@ -163,9 +172,15 @@ func (r *reader) read() {
 		}
 	}
 	r.point("charter.stale_ns", r.section("charter")["stale_ns"])
-	r.required = map[string][]string{}
-	for role, row := range r.each("roles") {
-		r.required[role] = slices.Sorted(maps.Keys(r.object("roles."+role+".requires", row["requires"])))
+	r.roles = map[string]role{}
+	for name, row := range r.each("roles") {
+		r.roles[name] = role{
+			number:   maxClasses + uint32(len(r.roles)) + 1,
+			requires: slices.Sorted(maps.Keys(r.object("roles."+name+".requires", row["requires"]))),
+		}
+		if !valid(name) || slices.ContainsFunc(r.roles[name].requires, func(claim string) bool { return !valid(claim) }) {
+			r.fail("roles." + name)
+		}
 	}
 	r.section("nodes")
 	r.section("exact")
@@ -176,7 +191,7 @@ func (r *reader) read() {
 func (r *reader) labelTable() {
 	labels := r.section("labels")
 	for label := range r.object("labels.exact", labels["exact"]) {
-		r.labels[label] = 0
+		r.label(label)
 	}
 	for prefix, globs := range r.object("labels.prefixes", labels["prefixes"]) {
 		for pattern := range r.object("labels.prefixes", globs) {
@@ -188,6 +203,15 @@ func (r *reader) labelTable() {
 			r.labelGlobs = append(r.labelGlobs, glob)
 		}
 	}
+}
+
+// label notes a label that some entry names. Those that are noted need not be checked
+// when a question has them, so no question may be refused for them.
+func (r *reader) label(name string) {
+	if !valid(name) {
+		r.fail("label " + name)
+	}
+	r.labels[name] = 0
 }
 
 func (r *reader) fail(place string) {
