@@ -210,12 +210,16 @@ func (s *Server) loadPolicy(ctx context.Context, from stamps) error {
 		s.metrics.Degraded(s.engine.Current() != nil)
 		return err
 	}
+	if len(now) == 0 || !onlyChanged(s.active, now, s.options.State) { // a new state must count at once
+		s.engine.Warm(ctx, p)
+	}
 	s.active = from
 	s.activate(ctx, p, state) // also makes a new cache; a defect of the old one is in the log and the metrics
 	s.faults.clear(partCache)
 	meta := p.Charter().Metadata
 	s.metrics.Activated(metrics.Policy{Charter: meta.Name, Release: meta.Version, Revision: p.Revision()}, time.Now(), time.Since(start))
 	s.metrics.Degraded(false)
+	tuneHeap()
 	s.tellActive(p, warnings, time.Since(start))
 	return nil
 }

@@ -46,7 +46,7 @@ type batch struct {
 }
 
 func (b *batch) decide(ctx context.Context, i int, in *decision.Input) decision.Decision {
-	if k, ok := b.key(in); ok {
+	if k, ok := b.batchKey(in); ok {
 		if first, again := b.byKey[k]; again {
 			b.stripe(k).repeated.Add(1)
 			return b.answers[first]

@@ -79,8 +79,8 @@ type counters struct {
 	_ [128 - 6*8]byte
 }
 
-// snapshot is a policy with its answers. It is made anew by every swap, so that
-// no answer outlives its policy and state.
+// snapshot is a policy with its answers. It is made anew for every swap, so that no
+// answer outlives its policy and state.
 type snapshot struct {
 	*Policy
 
@@ -116,7 +116,16 @@ func (s *snapshot) off() string {
 
 // key returns the key of a question, false when it has to be evaluated.
 func (s *snapshot) key(in *decision.Input) (key, bool) {
-	if s.answers == nil || s.broken.Load() {
+	if s.answers == nil {
+		return key{}, false
+	}
+	return s.batchKey(in)
+}
+
+// batchKey is the same for questions of one batch, of which equal ones are decided
+// once also when nothing is kept.
+func (s *snapshot) batchKey(in *decision.Input) (key, bool) {
+	if s.keys == nil || s.broken.Load() {
 		return key{}, false
 	}
 	return s.keys.key(in)
@@ -138,9 +147,14 @@ func (s *snapshot) decide(ctx context.Context, in *decision.Input) (*decision.De
 }
 
 func (s *snapshot) recall(ctx context.Context, k key, in *decision.Input, on where) (*decision.Decision, error) {
+	if s.answers == nil {
+		s.stripe(k).bypassed.Add(1)
+		return s.evaluate(ctx, in, on)
+	}
 	cached, ok := s.answers.GetIfPresent(k)
 	if !ok {
 		s.stripe(k).misses.Add(1)
+		s.engine.recent.add(in)
 		return s.learn(ctx, k, in, on)
 	}
 	hits := s.stripe(k).hits.Add(1)

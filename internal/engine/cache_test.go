@@ -403,6 +403,13 @@ func TestBatch(t *testing.T) {
 	if s := e.Stats(); s.Misses != 3 || s.Bypassed != 3 || s.Repeated != 4 || s.Hits != 0 {
 		t.Errorf("%+v", s)
 	}
+	off := active(compiled(t, nil), Options{CacheSize: -1})
+	for range 2 {
+		off.DecideBatch(t.Context(), in)
+	}
+	if s := off.Stats(); s.Bypassed != 2*6 || s.Repeated != 2*4 || s.Misses+s.Hits != 0 {
+		t.Errorf("without a cache, equal questions of a batch are decided once and nothing is kept: %+v", s)
+	}
 	if got := New().DecideBatch(t.Context(), in[:2]); got[0].Outcome != decision.NoPolicy || got[1].DecisionID == "" {
 		t.Errorf("without a policy: %+v", got)
 	}

@@ -26,6 +26,8 @@ type Engine struct {
 	counters [stripes]counters
 	workers  workers
 	pace     pace // of verified hits
+	recent   recent
+	next     atomic.Pointer[snapshot] // a warm one
 }
 
 // New returns an engine without a policy and with the default [Options]: it
@@ -44,13 +46,16 @@ func NewWith(o Options) *Engine {
 	return e
 }
 
-// Swap makes p the active policy, with an empty cache, and returns the one
+// Swap makes p the active policy, with an empty cache or that of [Engine.Warm], and returns the one
 // before, nil at first. Decisions under way finish on the policy they began
 // with. A nil p unloads.
 func (e *Engine) Swap(p *Policy) (previous *Policy) {
 	var next *snapshot
 	if p != nil {
 		next = e.snapshot(p)
+	}
+	if warm := e.next.Swap(nil); warm != nil && warm.Policy == p {
+		next = warm
 	}
 	return e.active.Swap(next).policy()
 }

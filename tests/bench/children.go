@@ -6,66 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"runtime"
 	"time"
 
 	"github.com/westworld-charter/charter/internal/bundle"
 	"github.com/westworld-charter/charter/internal/engine"
-	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
 	"github.com/westworld-charter/charter/tests/bench/measure"
 )
 
-// Words that this command is started with by itself.
-const (
-	childServe = "serve-uncached"
-	childLoad  = "load"
-)
+// childLoad is the word that this command is started with by itself.
+const childLoad = "load"
 
 // children are what this command does when it is started by itself: work whose
 // cost belongs to a process of its own.
 func children() map[string]func(ctx context.Context, args []string, stdout io.Writer) error {
-	return map[string]func(context.Context, []string, io.Writer) error{childServe: serveUncached, childLoad: load}
-}
-
-// serveUncached is the decision API of charter-server over an engine without a
-// cache. Arguments: BUNDLE ADDRESS.
-func serveUncached(ctx context.Context, args []string, _ io.Writer) error {
-	if len(args) != 2 {
-		return errors.New("want BUNDLE ADDRESS")
-	}
-	b, err := bundle.Open(args[0])
-	if err != nil {
-		return err
-	}
-	p, err := engine.Prepare(ctx, b, nil)
-	if err != nil {
-		return err
-	}
-	e := engine.NewWith(engine.Options{CacheSize: -1})
-	e.Swap(p)
-	handler, err := decisionapi.New(decisionapi.Options{Decider: decisionapi.Batching(e), Reporter: healthy(p.Revision()), InsecureSelfAsserted: true})
-	if err != nil {
-		return err
-	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", args[1])
-	if err != nil {
-		return err
-	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
-	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
-}
-
-// healthy reports the revision that is served.
-type healthy string
-
-func (h healthy) Status() decisionapi.Status {
-	return decisionapi.Status{Charter: "bench", Revision: string(h)}
+	return map[string]func(context.Context, []string, io.Writer) error{childLoad: load}
 }
 
 // loaded is what reading and activating a bundle cost a fresh process.

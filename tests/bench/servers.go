@@ -216,6 +216,15 @@ func (b *bench) opaNaive(ctx context.Context, spec *workload.Spec) (*server, err
 
 // charterServer is the server as it is shipped, with its cache.
 func (b *bench) charterServer(ctx context.Context, subject *subject) (*server, error) {
+	return b.shipped(ctx, subject)
+}
+
+// uncachedServer is the same, and keeps no answer.
+func (b *bench) uncachedServer(ctx context.Context, subject *subject) (*server, error) {
+	return b.shipped(ctx, subject, "--cache-size", "0")
+}
+
+func (b *bench) shipped(ctx context.Context, subject *subject, flags ...string) (*server, error) {
 	path, err := subject.write(b.dir)
 	if err != nil {
 		return nil, err
@@ -237,26 +246,8 @@ func (b *bench) charterServer(ctx context.Context, subject *subject) (*server, e
 		return nil, err
 	}
 	// Neither server keeps a record: that is another comparison.
-	cmd := exec.CommandContext(ctx, b.server, "--bundle", path, "--listen", address,
-		"--insecure-no-ledger", "--log-level", "error", "--insecure-self-asserted")
-	return ours(start(ctx, cmd, address, checkPath))
-}
-
-// uncachedServer is the same API over an engine without a cache.
-func (b *bench) uncachedServer(ctx context.Context, subject *subject) (*server, error) {
-	path, err := subject.write(b.dir)
-	if err != nil {
-		return nil, err
-	}
-	address, err := free(ctx)
-	if err != nil {
-		return nil, err
-	}
-	cmd, err := self(ctx, childServe, path, address)
-	if err != nil {
-		return nil, err
-	}
-	return ours(start(ctx, cmd, address, checkPath))
+	flags = append(flags, "--bundle", path, "--listen", address, "--insecure-no-ledger", "--log-level", "error", "--insecure-self-asserted")
+	return ours(start(ctx, exec.CommandContext(ctx, b.server, flags...), address, checkPath))
 }
 
 const checkPath = "/v1/check"
