@@ -8,25 +8,21 @@ import (
 
 // goal is what a ratio should be; the zero goal is none.
 type goal struct {
-	least, most float64
+	sign  string // <= or >=
+	bound float64
 }
 
-func atLeast(ratio float64) goal { return goal{least: ratio} }
-func atMost(ratio float64) goal  { return goal{most: ratio} }
+func atLeast(ratio float64) goal { return goal{">=", ratio} }
+func atMost(ratio float64) goal  { return goal{"<=", ratio} }
 
 func (g goal) met(ratio float64) bool {
-	if g.most > 0 {
-		return ratio <= g.most
+	if g.sign == "<=" {
+		return ratio <= g.bound
 	}
-	return ratio >= g.least
+	return ratio >= g.bound
 }
 
-func (g goal) String() string {
-	if g.most > 0 {
-		return fmt.Sprintf("<= %g", g.most)
-	}
-	return fmt.Sprintf(">= %g", g.least)
-}
+func (g goal) String() string { return fmt.Sprintf("%s %g", g.sign, g.bound) }
 
 // round keeps four significant digits, more than the noise leaves, and all
 // digits before the point. What is not a number becomes 0: JSON has none for it.

@@ -17,10 +17,10 @@ type row struct {
 }
 
 // rows returns all comparisons in the order in which they are made, those that
-// share a charter together: the large charter comes last. Goals hold for one run
-// on one machine.
+// share a charter together: the large charter comes last, and the ledger, which
+// needs none, before any takes memory. Goals hold for one run on one machine.
 func rows() []row {
-	return slices.Concat(inProcess(), cachedRows(), httpRows(), largeRows())
+	return slices.Concat(ledgerRows(), inProcess(), cachedRows(), httpRows(), largeRows())
 }
 
 // inProcess compares without the cache and without HTTP.

@@ -20,6 +20,8 @@ func TestGoals(t *testing.T) {
 		{atLeast(5), 4.999, ">= 5", false},
 		{atMost(1.3), 1.3, "<= 1.3", true},
 		{atMost(1.3), 1.31, "<= 1.3", false},
+		{atMost(0), 0, "<= 0", true},
+		{atMost(0), 0.0002, "<= 0", false},
 	} {
 		if got := c.goal.met(c.ratio); got != c.met || c.goal.String() != c.text {
 			t.Errorf("goal %v at %v: met %v, want %v", c.goal, c.ratio, got, c.met)
@@ -55,7 +57,7 @@ func TestRowNames(t *testing.T) {
 		}
 		seen[r.name] = true
 	}
-	for _, name := range []string{"cached_vs_cedar_resolved", "cold_flat_10_to_100k", "cached_vs_opa_run_http", "cold_vs_naive_rego_1k"} {
+	for _, name := range []string{"cached_vs_cedar_resolved", "cold_flat_10_to_100k", "cached_vs_opa_run_http", "cold_vs_naive_rego_1k", "ledger_closed", "ledger_open"} {
 		if !seen[name] {
 			t.Errorf("there is no row %s", name)
 		}
@@ -63,7 +65,7 @@ func TestRowNames(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
-	for _, args := range [][]string{{"-rounds", "-1"}, {"-only", "("}, {"surplus"}, {"-unknown"}} {
+	for _, args := range [][]string{{"-rounds", "-1"}, {"-entries", "9"}, {"-only", "("}, {"surplus"}, {"-unknown"}} {
 		var stdout, stderr bytes.Buffer
 		if code := run(t.Context(), args, &stdout, &stderr); code != 2 || stdout.Len() > 0 || stderr.Len() == 0 {
 			t.Errorf("bench %s: exit code %d, said %q", strings.Join(args, " "), code, stderr.String())
