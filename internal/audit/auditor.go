@@ -32,6 +32,13 @@ var (
 	ErrConflict = errors.New("the request id was used for another request")
 )
 
+// Enforcer gives denials their consequences. Denied is called with denials that are in
+// the ledger, before they are answered, and returns when their consequences are in
+// force, or ctx ends. A position of size 0 is that of an entry which may be missing.
+type Enforcer interface {
+	Denied(ctx context.Context, entries []ledger.Entry, positions []ledger.Position)
+}
+
 // Defaults of [Options].
 const (
 	DefaultWindow   = time.Minute
@@ -52,6 +59,11 @@ type Options struct {
 	Distinct int
 	// Deadline is how long recording may take, of every 512 entries; 0 is 2 s.
 	Deadline time.Duration
+	// Unreported is a file that keeps how many denials were answered unrecorded, until
+	// a gap entry says so: a crash does not lose it. "" keeps it in memory alone.
+	Unreported string
+	// Enforcer is told about denials that were recorded; nil tells nobody.
+	Enforcer Enforcer
 	// Failed is told about every failure to record; nil tells nobody.
 	Failed func(error)
 	Now    func() time.Time // nil is time.Now
@@ -72,8 +84,7 @@ type Auditor struct {
 	pending []ledger.Entry // of closed windows that are not recorded yet; guarded by opening
 	over    bool           // Run has ended; guarded by opening
 
-	mu   sync.Mutex
-	lost ledger.Missing // denials that were answered unrecorded and not reported; Count is nil when there are none
+	unreported unreported // denials that were answered unrecorded
 }
 
 // New returns an Auditor that has no window yet. See [Auditor.Recover] and
@@ -94,7 +105,7 @@ func New(o Options) *Auditor {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Auditor{Options: o}
+	return &Auditor{Options: o, unreported: unreported{path: o.Unreported, patience: o.Deadline, failed: o.Failed}}
 }
 
 // Decide answers one question and records the answer. The error wraps
@@ -251,7 +262,7 @@ func (a *Auditor) denials(ctx context.Context, r *records) error {
 		}
 		missing, err := a.append(ctx, entries, ledger.Level(level))
 		if missing > 0 {
-			a.lose(missing, r.required)
+			a.unreported.await(a.lose(missing, r.required))
 		}
 		switch {
 		case missing > 0 && r.lifted:
@@ -288,13 +299,24 @@ func (a *Auditor) append(ctx context.Context, entries []ledger.Entry, level ledg
 
 // appendChunk is append within the deadline.
 func (a *Auditor) appendChunk(ctx context.Context, entries []ledger.Entry, level ledger.Level) (missing int, err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.Deadline)
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.Deadline)
 	defer cancel()
-	positions, err := a.Log.AppendAll(ctx, entries, level)
+	positions, err := a.Log.AppendAll(limited, entries, level)
 	if missing = Unrecorded(positions, err, len(entries)); missing > 0 {
 		a.Failed(err)
 	}
+	a.enforce(ctx, entries, positions)
 	return missing, err
+}
+
+// enforce has the consequences of denials in force, within a deadline of its own.
+func (a *Auditor) enforce(ctx context.Context, entries []ledger.Entry, positions []ledger.Position) {
+	if a.Enforcer == nil || len(positions) == 0 || entries[0].Kind != ledger.Denial {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.Deadline)
+	defer cancel()
+	a.Enforcer.Denied(ctx, entries, positions)
 }
 
 // must is append for entries that nobody else can append under their ids.
@@ -324,31 +346,25 @@ func Unrecorded(positions []ledger.Position, err error, n int) int {
 
 // lose counts denials that are not in the ledger, or may not be: a commit that
 // was still under way at the deadline can succeed.
-func (a *Auditor) lose(n int, required bool) {
+func (a *Auditor) lose(n int, required bool) mark {
 	a.missed.Add(uint64(n))
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	now := stamp(a.Now())
-	if a.lost.Count == nil {
-		a.lost = ledger.Missing{Reason: ledger.ReasonBestEffort, Count: new(uint64), From: now}
-	}
-	if required {
-		a.lost.Reason = ledger.ReasonUnavailable
-	}
-	a.lost.To = now
-	*a.lost.Count += uint64(n)
+	return a.unreported.add(uint64(n), required, stamp(a.Now()))
 }
 
 // Stats are figures about an Auditor.
 type Stats struct {
 	Lost      uint64 // denials that were answered and are not in the ledger, or may not be
 	Suspended bool   // allowances are not given
+	// Unkept is why a crash would lose how many denials were answered unrecorded; nil
+	// when it would not.
+	Unkept error
 }
 
 // Stats returns figures since New.
 func (a *Auditor) Stats() Stats {
-	return Stats{Lost: a.missed.Load(), Suspended: a.suspended.Load()}
+	return Stats{Lost: a.missed.Load(), Suspended: a.suspended.Load(), Unkept: a.unreported.unkept()}
 }
 
-// Missed counts n entries that could not be recorded, as lost denials are.
+// Missed counts n entries that could not be recorded, as lost denials are. It waits
+// for nothing.
 func (a *Auditor) Missed(n int) { a.lose(n, true) }

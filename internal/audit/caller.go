@@ -25,7 +25,9 @@ func WithCaller(ctx context.Context, c Caller) context.Context {
 	return context.WithValue(ctx, callerKey{}, c)
 }
 
-// callerOf returns the zero Caller when nobody said who asks.
+// CallerOf returns who asks; the zero Caller when nobody said so.
+func CallerOf(ctx context.Context) Caller { return callerOf(ctx) }
+
 func callerOf(ctx context.Context) Caller {
 	c, _ := ctx.Value(callerKey{}).(Caller)
 	return c

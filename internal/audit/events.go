@@ -13,6 +13,7 @@ type Load struct {
 	Part    string `json:"part"`   // policy or candidate
 	Trigger string `json:"trigger"`
 	At      string `json:"at"`             // RFC 3339
+	By      string `json:"by,omitempty"`   // principal who put it there over HTTP
 	Code    string `json:"code,omitempty"` // why it was refused
 	Charter string `json:"charter,omitempty"`
 	Version string `json:"version,omitempty"`
@@ -28,13 +29,16 @@ const (
 // Activation is the Data of an activation entry: from At on, questions are
 // answered otherwise. Revision of the entry is what decides.
 type Activation struct {
-	Trigger  string `json:"trigger"` // start, watch, SIGHUP, api, promotion, canary, or why a canary ended
-	At       string `json:"at"`      // RFC 3339
+	Trigger  string `json:"trigger"`      // start, watch, SIGHUP, api, apply, rollback, promotion, canary, or why a canary ended
+	At       string `json:"at"`           // RFC 3339
+	By       string `json:"by,omitempty"` // principal who put it there over HTTP
 	Charter  string `json:"charter,omitempty"`
 	Version  string `json:"version,omitempty"`
 	Digest   string `json:"digest,omitempty"`   // of the charter
 	Previous string `json:"previous,omitempty"` // the revision before
-	State    string `json:"state,omitempty"`    // digest of the state document that is in force with it
+	// Retention is how long the charter has entries kept, in its language, such as 7y.
+	Retention string `json:"retention,omitempty"`
+	State     string `json:"state,omitempty"` // digest of the state document that is in force with it
 	// Percent is how many of the nodes a canary answers, the policy before the
 	// others; nil is all of them.
 	Percent *int `json:"percent,omitempty"`

@@ -19,10 +19,42 @@ type History interface {
 // one ends while the next one has begun.
 const openAtOnce = 8
 
-// Recover reports windows of an earlier run that were announced and never
-// recorded: how much was allowed in them is not known. It is called before
-// [Auditor.Run].
+// Recover reports what an earlier run has left unreported: denials that it answered
+// unrecorded, and windows that were announced and never recorded, of which nobody
+// knows how much was allowed in them. It is called before [Auditor.Run].
 func (a *Auditor) Recover(ctx context.Context, h History) error {
+	if err := a.recoverUnreported(ctx); err != nil {
+		return err
+	}
+	return a.recoverWindows(ctx, h)
+}
+
+// recoverUnreported reports what is in the file of unreported gaps. It may have been
+// reported, and the file left behind: appending it again changes nothing.
+func (a *Auditor) recoverUnreported(ctx context.Context) error {
+	gaps, err := a.unreported.load(stamp(a.Now()))
+	if err != nil {
+		return err
+	}
+	var entries []ledger.Entry
+	for _, g := range gaps {
+		e, err := g.entry()
+		if err != nil {
+			return err
+		}
+		entries = append(entries, e)
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	if err := a.must(ctx, entries); err != nil {
+		return err
+	}
+	a.unreported.settle()
+	return nil
+}
+
+func (a *Auditor) recoverWindows(ctx context.Context, h History) error {
 	settled := map[string]bool{}
 	var gaps []ledger.Entry
 	seen := 0

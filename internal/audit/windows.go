@@ -142,16 +142,12 @@ func (a *Auditor) ended(w *window) {
 // record appends what is pending and what is missing. All of it has a request id:
 // what an attempt that failed has appended all the same is not appended again.
 func (a *Auditor) record(ctx context.Context) error {
-	a.mu.Lock()
-	lost := a.lost
-	a.lost = ledger.Missing{}
-	a.mu.Unlock()
-	if lost.Count != nil {
-		gap, err := entryWith(ledger.Gap, lost)
+	if g, any := a.unreported.close(); any {
+		e, err := g.entry()
 		if err != nil {
 			return err
 		}
-		a.pending = append(a.pending, Once(gap, rand.Text()))
+		a.pending = append(a.pending, e)
 	}
 	if len(a.pending) == 0 {
 		return nil
@@ -160,6 +156,7 @@ func (a *Auditor) record(ctx context.Context) error {
 		return err
 	}
 	a.pending = nil
+	a.unreported.settle()
 	return nil
 }
 

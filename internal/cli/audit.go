@@ -37,7 +37,7 @@ whole, prove and check-receipt for one entry, export and check-export for many.`
 	exportToo.Example = `  charter-admin audit export -o march.parquet --since 2026-03-01 --until 2026-04-01`
 	cmd.AddCommand(
 		p.listCommand(), p.showCommand(), p.verifyCommand(), p.proveCommand(), p.checkReceiptCommand(),
-		exportToo, p.checkExportCommand(), p.sealCommand(), p.pruneCommand(), p.auditKeyCommand(),
+		exportToo, p.checkExportCommand(), p.auditReportCommand(), p.sealCommand(), p.pruneCommand(), p.auditKeyCommand(),
 	)
 	return cmd
 }

@@ -234,7 +234,7 @@ func TestAuditFollow(t *testing.T) {
 func TestAuditShow(t *testing.T) {
 	d := newData(t, 300)
 	text := ok(t, "audit", "show", "42", "--data", "data")
-	for _, want := range []string{"entry 42 of 300: denial", "privacy.location", "found beside the ledger", "included"} {
+	for _, want := range []string{"entry 42 of 300: denial", "privacy.location", "found with the ledger", "included"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in\n%s", want, text)
 		}

@@ -38,7 +38,7 @@ entries are those of the ledger. It needs no ledger, no server and no network.`,
 		if manifest == "" {
 			manifest = args[0] + export.ManifestSuffix
 		}
-		t, err := keys.load("")
+		t, err := keys.load(ctx, nil)
 		if err != nil {
 			return err
 		}

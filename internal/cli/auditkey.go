@@ -15,13 +15,15 @@ func (p *program) auditKeyCommand() *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
 		Use:   "key NAME -o FILE",
-		Short: "Make a key that signs manifests of exports",
+		Short: "Make a key that signs manifests of exports, or change that of the ledger",
 		Long: `Makes an Ed25519 key for signed notes (C2SP). NAME says whose it is, such as
 audit.example.org. FILE.key is the private key, for export --sign; FILE.pub the
-public one, for check-export --signer. The key of a ledger is the server's and is
-not made here.`,
-		Example: `  charter-admin audit key audit.example.org -o auditor`,
-		Args:    arguments(1, 1, "one NAME"),
+public one, for check-export --signer.
+
+The key of a ledger is the server's: rotate and retire change it.`,
+		Example: `  charter-admin audit key audit.example.org -o auditor
+  charter-admin audit key rotate --data /var/lib/charter`,
+		Args: arguments(1, 1, "one NAME"),
 	}
 	cmd.Flags().StringVarP(&file, "output", "o", "", "`name` of the files, without .key and .pub")
 	cmd.RunE = run(func(_ context.Context, args []string) error {
@@ -48,5 +50,6 @@ not made here.`,
 		_, err = fmt.Fprintln(p.stdout, signer.VerifierKey())
 		return err
 	})
+	cmd.AddCommand(p.rotateCommand(), p.retireCommand())
 	return cmd
 }

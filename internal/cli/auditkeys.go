@@ -7,13 +7,14 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/westworld-charter/charter/internal/keyring"
 	"github.com/westworld-charter/charter/internal/ledger"
+	"github.com/westworld-charter/charter/internal/ledgerclient"
 	"github.com/westworld-charter/charter/internal/witness"
 )
 
@@ -36,9 +37,9 @@ type trust struct {
 	from   string // where they come from, for people
 }
 
-// load reads the keys. Without --key it takes those in the file beside the ledger;
-// "" is none.
-func (f *keyFlags) load(beside string) (trust, error) {
+// load reads the keys. Without --key it takes those that are found with the ledger,
+// which prove no more than that it agrees with itself; nil finds none.
+func (f *keyFlags) load(ctx context.Context, s *source) (trust, error) {
 	t := trust{pinned: len(f.keys) > 0, from: "--key"}
 	for _, ref := range f.keys {
 		keys, err := logKeys(ref)
@@ -50,12 +51,10 @@ func (f *keyFlags) load(beside string) (trust, error) {
 	if err := f.loadWitnesses(&t); err != nil {
 		return t, err
 	}
-	if len(t.Log) == 0 && beside != "" {
-		keys, err := logKeys(beside)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return t, &exitError{ExitVerify, fmt.Errorf("keys beside the ledger: %w", err)}
+	if len(t.Log) == 0 && s != nil {
+		if err := t.find(ctx, s); err != nil {
+			return t, err
 		}
-		t.Log, t.from = keys, beside
 	}
 	if len(t.Log) == 0 {
 		return t, usagef("no public key of the ledger: give --key KEY|FILE; charter-server writes it to %s in its data directory", publicKeyFile)
@@ -67,6 +66,33 @@ func (f *keyFlags) load(beside string) (trust, error) {
 		}
 	}
 	return t, nil
+}
+
+// find takes the keys that are found with the ledger, if there are any.
+func (t *trust) find(ctx context.Context, s *source) error {
+	var keys []note.Verifier
+	var err error
+	switch {
+	case s.beside != "":
+		t.from = s.beside
+		keys, err = logKeys(s.beside)
+	case s.client != nil:
+		t.from = s.where + ledgerclient.KeysPath
+		var text []byte
+		if text, err = s.client.Keys(ctx); err == nil {
+			keys, err = parseKeys(text)
+		}
+	default:
+		return nil
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ledger.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return &exitError{ExitVerify, fmt.Errorf("keys found with the ledger: %w", err)}
+	}
+	t.Log = keys
+	return nil
 }
 
 func (f *keyFlags) loadWitnesses(t *trust) error {
@@ -141,45 +167,25 @@ func logKeys(ref string) ([]note.Verifier, error) {
 		}
 		return nil, err
 	}
-	var keys []note.Verifier
-	number := 0
-	for line := range strings.Lines(string(data)) {
-		number++
-		fields := strings.Fields(line)
-		if len(fields) == 0 || strings.HasPrefix(fields[0], "#") {
-			continue
-		}
-		if strings.HasPrefix(fields[0], "PRIVATE+KEY+") {
-			return nil, fmt.Errorf("%s:%d: this is a private key; the public one is needed, and nobody else should read this file", ref, number)
-		}
-		v, err := note.NewVerifier(fields[0])
-		if err != nil {
-			return nil, fmt.Errorf("%s:%d: not a public key of a ledger (NAME+HASH+BASE64)", ref, number)
-		}
-		if len(fields) > 1 {
-			if v, err = ranged(v, fields[1:]); err != nil {
-				return nil, fmt.Errorf("%s:%d: %w", ref, number, err)
-			}
-		}
-		keys = append(keys, v)
-	}
-	if len(keys) == 0 {
-		return nil, fmt.Errorf("%s holds no key", ref)
+	keys, err := parseKeys(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", ref, err)
 	}
 	return keys, nil
 }
 
-func ranged(v note.Verifier, fields []string) (note.Verifier, error) {
-	first, last, ok := strings.Cut(fields[0], "-")
-	from, err := strconv.ParseUint(first, 10, 63)
-	to := uint64(0)
-	if err == nil && last != "" {
-		to, err = strconv.ParseUint(last, 10, 63)
+func parseKeys(text []byte) ([]note.Verifier, error) {
+	list, err := keyring.ParsePublic(text)
+	if err != nil {
+		return nil, err
 	}
-	if !ok || err != nil || len(fields) > 1 || to != 0 && to <= from {
-		return nil, fmt.Errorf("%q are not sizes FROM-TO of a ledger", strings.Join(fields, " "))
+	keys := make([]note.Verifier, len(list))
+	for i, k := range list {
+		if keys[i], err = k.Verifier(); err != nil {
+			return nil, err
+		}
 	}
-	return ledger.KeyRange(v, from, to), nil
+	return keys, nil
 }
 
 // checkOrigin says clearly that the keys are of another ledger.

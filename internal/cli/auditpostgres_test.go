@@ -33,7 +33,7 @@ func TestAuditPostgres(t *testing.T) {
 	if rows := lines(ok(t, at("audit list --node edge-7 --format ndjson")...)); len(rows) != 3 {
 		t.Errorf("%d rows", len(rows))
 	}
-	if r := admin(t, at("audit seal --before 100 --export x.ndjson --log-key log.key")...); r.code != ExitUsage || !strings.Contains(r.stderr, "stop charter-server") {
+	if r := admin(t, at("audit seal --unsafe-ignore-retention --before 100 --export x.ndjson --log-key log.key")...); r.code != ExitUsage || !strings.Contains(r.stderr, "stop charter-server") {
 		t.Errorf("with a writer: %+v", r)
 	}
 	if err := log.Close(); err != nil {
@@ -43,13 +43,13 @@ func TestAuditPostgres(t *testing.T) {
 		t.Fatal(err)
 	}
 	ok(t, at("audit prove 5 -o r")...)
-	ok(t, at("audit seal --before 100 --export x.ndjson --log-key log.key")...)
-	ok(t, at("audit prune --export x.ndjson --log-key log.key")...)
+	ok(t, at("audit seal --unsafe-ignore-retention --before 100 --export x.ndjson --log-key log.key")...)
+	ok(t, at("audit prune --unsafe-ignore-retention --export x.ndjson --log-key log.key")...)
 	if text := ok(t, at("audit verify --key log.pub")...); !strings.Contains(text, "the bodies of 100 were exported and pruned") {
 		t.Error(text)
 	}
 	ok(t, strings.Fields("audit check-receipt r --key log.pub")...)
-	if r := admin(t, at("audit seal --before 150 --export y.ndjson")...); r.code != ExitUsage || !strings.Contains(r.stderr, "--log-key") {
+	if r := admin(t, at("audit seal --unsafe-ignore-retention --before 150 --export y.ndjson")...); r.code != ExitUsage || !strings.Contains(r.stderr, "--log-key") {
 		t.Errorf("without a key: %+v", r)
 	}
 }

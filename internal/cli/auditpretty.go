@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"github.com/westworld-charter/charter/internal/audit"
 	"github.com/westworld-charter/charter/internal/ledger"
 )
@@ -76,11 +78,19 @@ func describeData(e *ledger.Entry) []fact {
 		return describe(e, describeGap)
 	case ledger.KeyRotation:
 		return describe(e, func(r ledger.Rotation) []fact {
-			return []fact{{"new key", r.New}, {"old key", r.Old}}
+			return []fact{{"keys", fmt.Sprintf("%s signs, and %s along", shortKey(r.New), shortKey(r.Old))}, {"new key", r.New}, {"old key", r.Old}}
+		})
+	case ledger.KeyRetirement:
+		return describe(e, func(r ledger.Retirement) []fact {
+			return []fact{{"keys", shortKey(r.Key) + " signs alone"}, {"key", r.Key}, {"retired", strings.Join(r.Retired, ", ")}}
 		})
 	case ledger.Sealed:
 		return describe(e, func(s ledger.Seal) []fact {
-			return []fact{{"sealed", fmt.Sprintf("entries %d to %d were exported and may be pruned", s.From, s.To-1)}, {"manifest", s.Manifest}}
+			what := fmt.Sprintf("entries %d to %d were exported and may be pruned", s.From, s.To-1)
+			if s.Overruled {
+				what += ", whatever the charter says (--unsafe-ignore-retention)"
+			}
+			return []fact{{"sealed", what}, {"manifest", s.Manifest}}
 		})
 	case ledger.Load:
 		return describe(e, describeLoad)
@@ -88,6 +98,14 @@ func describeData(e *ledger.Entry) []fact {
 		return describe(e, describeActivation)
 	}
 	return rawData(e)
+}
+
+// shortKey is the name and the hash of a public key, which tell it from others.
+func shortKey(key string) string {
+	if v, err := note.NewVerifier(key); err == nil {
+		return keyName(v)
+	}
+	return key
 }
 
 func describe[T any](e *ledger.Entry, say func(T) []fact) []fact {
@@ -129,8 +147,11 @@ func describeWindow(w ledger.Window) []fact {
 
 func describeGap(m ledger.Missing) []fact {
 	count := "an unknown number of decisions is"
-	if m.Count != nil {
+	switch {
+	case m.Count != nil:
 		count = fmt.Sprintf("%d decisions are", *m.Count)
+	case m.AtLeast > 0:
+		count = fmt.Sprintf("at least %d decisions are", m.AtLeast)
 	}
 	facts := []fact{{"gap", fmt.Sprintf("%s missing: %s", count, m.Reason)}}
 	return append(facts, present(fact{"window", m.Window}, fact{"from", m.From}, fact{"to", m.To})...)
@@ -148,7 +169,7 @@ func describeActivation(a audit.Activation) []fact {
 		text += fmt.Sprintf(" for %d %% of the nodes", *a.Percent)
 	}
 	return append([]fact{{"activation", text}},
-		present(fact{"at", a.At}, fact{"charter digest", a.Digest}, fact{"before", a.Previous}, fact{"state digest", a.State})...)
+		present(fact{"at", a.At}, fact{"charter digest", a.Digest}, fact{"entries kept", a.Retention}, fact{"before", a.Previous}, fact{"state digest", a.State})...)
 }
 
 // present leaves out what has no value.

@@ -87,8 +87,8 @@ A checkpoint that witnesses have signed needs their keys, too, or
 	keys.add(cmd)
 	cmd.Flags().BoolVar(&ignore, "ignore-unknown-signatures", false, "pass over signatures of keys that are not given")
 	format.flag(cmd)
-	cmd.RunE = run(func(_ context.Context, args []string) error {
-		t, err := keys.load("")
+	cmd.RunE = run(func(ctx context.Context, args []string) error {
+		t, err := keys.load(ctx, nil)
 		if err != nil {
 			return err
 		}
@@ -134,7 +134,7 @@ func receiptError(file string, err error, t trust) error {
 		}
 		text = fmt.Errorf("%w; given were the keys %s", text, strings.Join(names, ", "))
 		if strings.Contains(err.Error(), "not given") {
-			text = fmt.Errorf("%w; add --witness for those of witnesses, or --ignore-unknown-signatures", text)
+			text = fmt.Errorf("%w; add --witness for those of witnesses, --key for the one that the ledger has now if its key was changed, or --ignore-unknown-signatures", text)
 		}
 	}
 	return &exitError{ExitVerify, text}

@@ -109,7 +109,7 @@ func prove(ctx context.Context, s *source, row ledger.Row, flags keyFlags) (show
 	if err := out.Proof.include(ctx, s, row, signed); err != nil {
 		return out, err
 	}
-	t, err := flags.load(s.beside)
+	t, err := flags.load(ctx, s)
 	if err != nil {
 		if len(flags.keys)+len(flags.witnesses) > 0 {
 			return out, err
@@ -200,7 +200,7 @@ func entryFacts(e *ledger.Entry, cid string) []fact {
 func proofFacts(s proofStatus) []fact {
 	facts := []fact{{"included", fmt.Sprintf("yes, in the tree of %d with the root %s (proof of %d)", s.Size, s.Root, s.Hashes)}}
 	if s.Signed {
-		origin := "found beside the ledger, which proves no more than that it agrees with itself: " + s.KeysFrom
+		origin := "found with the ledger, which proves no more than that it agrees with itself: " + s.KeysFrom
 		if s.Pinned {
 			origin = "given with " + s.KeysFrom
 		}

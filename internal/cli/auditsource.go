@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/westworld-charter/charter/internal/keyring"
 	"github.com/westworld-charter/charter/internal/ledger"
 	"github.com/westworld-charter/charter/internal/ledgerclient"
 	"github.com/westworld-charter/charter/internal/ledgerdb"
@@ -28,8 +29,8 @@ const (
 const (
 	ledgerDir      = "ledger"
 	ledgerFile     = "ledger.db"
-	publicKeyFile  = "ledger.pub"
-	privateKeyFile = "keys/ledger.key"
+	publicKeyFile  = keyring.PublicFile
+	privateKeyFile = keyring.CurrentFile
 )
 
 // sourceFlags say which ledger is meant.
@@ -53,8 +54,9 @@ func (f *sourceFlags) addData(cmd *cobra.Command) {
 type source struct {
 	ledger.Store
 	reader *ledger.Reader
-	where  string // for messages
-	beside string // file with the public keys beside the ledger; "" when there is none to look for
+	where  string               // for messages
+	client *ledgerclient.Client // nil unless it is that of a server
+	beside string               // file with the public keys beside the ledger; "" when there is none to look for
 }
 
 // openSource opens a ledger to read it. Errors are exitErrors: of the command line,
@@ -106,7 +108,7 @@ func (p *program) runningServer(ctx context.Context) *source {
 		_ = c.Close()
 		return nil
 	}
-	return &source{Store: c, where: defaultServer}
+	return &source{Store: c, client: c, where: defaultServer}
 }
 
 func (p *program) openServer(ctx context.Context, f sourceFlags) (*source, error) {
@@ -135,7 +137,7 @@ func (p *program) openServer(ctx context.Context, f sourceFlags) (*source, error
 	if _, _, err := c.Head(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	return &source{Store: c, where: f.server}, nil
+	return &source{Store: c, client: c, where: strings.TrimRight(f.server, "/")}, nil
 }
 
 func openData(ctx context.Context, data string) (*source, error) {

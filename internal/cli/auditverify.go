@@ -34,7 +34,8 @@ doubled or out of order, that columns and the index of queries say what the entr
 say, that bodies are gone only where a sealed entry says so, and every checkpoint.
 
 How much that is worth is the level, which is reported:
-  self-consistent  the keys lay beside the ledger: who can write one can write both
+  self-consistent  the keys lay beside the ledger, or came from the same server: who
+                   can write one can write both
   anchored         the key (--key) or a checkpoint (--checkpoint) was kept elsewhere
   witnessed        enough of the given witnesses (--witness) have cosigned
 
@@ -77,6 +78,10 @@ type verification struct {
 	Checkpoint  string   `json:"checkpoint,omitempty"` // the head; keep it elsewhere
 	Keys        []string `json:"keys,omitempty"`
 	KeysFrom    string   `json:"keys_from,omitempty"`
+	// CurrentKey is the public key that the latest change introduced, in the entry
+	// RotatedAt; absent when the ledger has recorded none.
+	CurrentKey string  `json:"current_key,omitempty"`
+	RotatedAt  *uint64 `json:"rotated_at,omitempty"`
 }
 
 func (p *program) auditVerify(ctx context.Context, flags verifyFlags) error {
@@ -117,7 +122,7 @@ func (p *program) verify(ctx context.Context, flags verifyFlags, out *verificati
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	out.Ledger = s.where
-	t, err := flags.keys.load(s.beside)
+	t, err := flags.keys.load(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -153,6 +158,9 @@ func (p *program) verify(ctx context.Context, flags verifyFlags, out *verificati
 func (v *verification) fill(r ledger.Report) {
 	v.Level, v.Verified, v.Pruned, v.Checkpoints, v.Witnessed = r.Level, r.Size, r.Pruned, r.Checkpoints, r.Witnessed
 	v.Checkpoint = string(r.Head)
+	if r.State.Key != "" {
+		v.CurrentKey, v.RotatedAt = r.State.Key, &r.State.RotatedAt
+	}
 	if _, _, root, err := ledger.ParseCheckpoint(r.Head); err == nil {
 		v.Root = root.String()
 	}
@@ -238,6 +246,9 @@ func (p *program) printVerification(v verification) {
 	if v.Checkpoints > 0 {
 		facts = append(facts, fact{"checkpoints", fmt.Sprintf("%d verified, signed by %s (%s)", v.Checkpoints, strings.Join(v.Keys, ", "), v.KeysFrom)})
 	}
+	if v.OK && v.RotatedAt != nil {
+		facts = append(facts, fact{"key", fmt.Sprintf("changed in entry %d; since then %s", *v.RotatedAt, v.CurrentKey)})
+	}
 	if v.Witnessed > 0 {
 		facts = append(facts, fact{"witnessed", fmt.Sprintf("the first %s", entries(v.Witnessed))})
 	}
@@ -256,7 +267,7 @@ func (p *program) printVerification(v verification) {
 func explainLevel(v verification) string {
 	switch v.Level {
 	case ledger.AssuredSelf:
-		return ": the keys lay beside the ledger; give --key or --checkpoint from elsewhere to know more"
+		return ": the keys were found with the ledger, which proves no more than that it agrees with itself; give --key or --checkpoint from elsewhere to know more"
 	case ledger.AssuredWitnessed:
 		if rest := v.Verified - v.Witnessed; rest > 0 {
 			return fmt.Sprintf(": but the last %s", entries(rest))

@@ -21,7 +21,7 @@ type item struct {
 	request [32]byte
 	once    bool // it has a request hash
 	state   atomic.Int32
-	rotate  Signer // set for a rotation
+	resign  func([]Signer) []Signer // set where other keys sign from this entry on
 	// witnessed is a checkpoint with cosignatures; such an item is no entry.
 	witnessed []byte
 
@@ -41,13 +41,12 @@ func newItem(e Entry) (*item, error) {
 	if e.Kind == "" {
 		return nil, fmt.Errorf("%w: no kind", ErrMalformed)
 	}
-	e.Schema, e.ClockBack = Schema, false
-	e.stamp(time.Unix(0, 0))
+	e.Schema, e.ClockBack, e.Time = Schema, false, timeFormat // which is a time
 	body, err := e.Body()
 	if err != nil {
 		return nil, err
 	}
-	_, hash, err := ScanBody(body)
+	hash, err := e.request(body)
 	if err != nil {
 		return nil, err
 	}
@@ -63,8 +62,8 @@ const timeSuffix = len(`,"time":"`) + len(timeFormat) + len(`"}`)
 
 // stamp gives the item its time. Only an entry that the clock went back for is
 // written anew.
-func (it *item) stamp(t time.Time, back bool) error {
-	it.entry.stamp(t)
+func (it *item) stamp(at string, back bool) error {
+	it.entry.Time = at
 	if !back {
 		copy(it.body[len(it.body)-len(timeFormat)-len(`"}`):], it.entry.Time)
 		return nil
@@ -220,7 +219,11 @@ func (l *Log) wait(ctx context.Context, it *item) (Position, error) {
 			return Position{}, fmt.Errorf("the entry is being written: %w", ctx.Err())
 		}
 	}
-	return it.pos, it.err
+	p := it.pos
+	if it.err == nil && it.witnessed == nil {
+		p.CID = CID(it.body) // not by the committer, for which all wait
+	}
+	return p, it.err
 }
 
 func (l *Log) stopCause() error {
@@ -347,15 +350,15 @@ func (l *Log) commit(group []*item) error {
 			c.Witnessed = it.witnessed
 			continue
 		}
-		row := Row{Index: l.tree.size, Body: it.body, Hash: tlog.RecordHash(it.body), Request: it.request}
-		if row.Columns, err = it.entry.Columns(); err != nil {
-			return err
+		row := Row{
+			Index: l.tree.size, Body: it.body, Hash: tlog.RecordHash(it.body), Request: it.request,
+			Columns: it.entry.columns(l.last),
 		}
-		it.pos = Position{Index: row.Index, CID: CID(it.body)}
+		it.pos = Position{Index: row.Index}
 		c.Rows = append(c.Rows, row)
 		c.Tiles = append(c.Tiles, l.tree.add(row.Hash)...)
-		if it.rotate != nil {
-			signers = append([]Signer{it.rotate}, signers...)
+		if it.resign != nil {
+			signers = it.resign(signers)
 		}
 	}
 	if len(c.Rows) > 0 {
@@ -386,11 +389,12 @@ func (l *Log) stampAll(group []*item) (flagged uint64, err error) {
 		now = l.last
 	}
 	l.last = now
+	at := stampOf(now)
 	for _, it := range group {
 		if it.witnessed != nil {
 			continue
 		}
-		if err := it.stamp(now, back); err != nil {
+		if err := it.stamp(at, back); err != nil {
 			return 0, err
 		}
 		if back {

@@ -30,11 +30,14 @@ func (l *Log) awaitWitnesses(ctx context.Context, p Position) (Position, error) 
 	}
 	for {
 		l.mu.Lock()
-		w := l.witness
+		w, stopped := l.witness, l.cause
 		l.mu.Unlock()
 		if w.size > p.Index {
 			p.Size, p.Checkpoint = w.size, w.checkpoint
 			return p, nil
+		}
+		if stopped != nil { // no cosignature can be kept any more
+			return p, fmt.Errorf("%w: entry %d is durable: %w", ErrNoQuorum, p.Index, stopped)
 		}
 		select {
 		case w.wake <- struct{}{}:
@@ -42,8 +45,7 @@ func (l *Log) awaitWitnesses(ctx context.Context, p Position) (Position, error) 
 		}
 		select {
 		case <-w.news:
-		case <-l.cosigned:
-			return p, fmt.Errorf("%w: %w", ErrNoQuorum, l.stopCause())
+		case <-l.halted:
 		case <-ctx.Done():
 			if w.err == nil {
 				w.err = ctx.Err()
@@ -53,8 +55,8 @@ func (l *Log) awaitWitnesses(ctx context.Context, p Position) (Position, error) 
 	}
 }
 
-// cosignAll asks witnesses: at once when somebody waits, now and then otherwise,
-// less often while it fails.
+// cosignAll asks witnesses until the log stops: at once when somebody waits, now
+// and then otherwise, less often while it fails.
 func (l *Log) cosignAll(ctx context.Context) {
 	defer close(l.cosigned)
 	if l.opts.Cosign == nil {
@@ -67,6 +69,8 @@ func (l *Log) cosignAll(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+			return
+		case <-l.halted:
 			return
 		case <-wait.C:
 		case <-wake:

@@ -22,24 +22,31 @@ type Kind string
 
 // The kinds of entries. Data is what [Entry.Data] holds.
 const (
-	Denial      Kind = "denial"           // a question was denied, or would have been in warn or shadow mode
-	Allowance   Kind = "allowance"        // a question was allowed, where the charter wants each recorded
-	Violation   Kind = "violation"        // somebody did or reported what the charter forbids
-	WindowOpen  Kind = "window-open"      // allowed decisions are counted from here on; Data is a [Window] without counts
-	WindowClose Kind = "window"           // the allowed decisions of a window; Data is a [Window]
-	Gap         Kind = "gap"              // entries or counts are known to be missing; Data is a [Missing]
-	Activation  Kind = "activation"       // another bundle decides
-	Load        Kind = "charter-load"     // a charter was loaded or refused
-	Override    Kind = "override"         // an emergency override began, was renewed or ended
-	KeyRotation Kind = "key-rotation"     // another key signs; Data is a [Rotation]
-	Conflict    Kind = "request-conflict" // a request id came back with another request
-	Sealed      Kind = "sealed"           // a range was exported and pruned; Data is a [Seal]
+	Denial        Kind = "denial"           // a question was denied, or would have been in warn or shadow mode
+	Allowance     Kind = "allowance"        // a question was allowed, where the charter wants each recorded
+	Violation     Kind = "violation"        // somebody did or reported what the charter forbids; Data is a [ViolationRecord]
+	Investigation Kind = "investigation"    // a step of one; Data is an [InvestigationStep]
+	Standing      Kind = "standing"         // a node has another standing; Data is a [StandingChange]
+	Revocation    Kind = "revocation"       // a node's data access ended or was given back; Data is a [RevocationChange]
+	Membership    Kind = "committee"        // the committee has other members; Data is a [CommitteeChange]
+	Notification  Kind = "notification"     // what became of a message; Data is a [Delivery]
+	Alert         Kind = "alert"            // Alertmanager told of an alert; Data is an [AlertRecord]
+	WindowOpen    Kind = "window-open"      // allowed decisions are counted from here on; Data is a [Window] without counts
+	WindowClose   Kind = "window"           // the allowed decisions of a window; Data is a [Window]
+	Gap           Kind = "gap"              // entries or counts are known to be missing; Data is a [Missing]
+	Activation    Kind = "activation"       // another bundle decides
+	Load          Kind = "charter-load"     // a charter was loaded or refused
+	Override      Kind = "override"         // an emergency override began, was renewed or ended; Data is an [OverrideChange]
+	KeyRotation   Kind = "key-rotation"     // another key signs; Data is a [Rotation]
+	KeyRetirement Kind = "key-retirement"   // a key that was replaced signs no more; Data is a [Retirement]
+	Conflict      Kind = "request-conflict" // a request id came back with another request
+	Sealed        Kind = "sealed"           // a range was exported and pruned; Data is a [Seal]
 )
 
 // Kinds returns the closed list of kinds.
 func Kinds() []Kind {
 	return []Kind{
-		Denial, Allowance, Violation, WindowOpen, WindowClose, Gap, Activation, Load, Override, KeyRotation, Conflict, Sealed,
+		Denial, Allowance, Violation, Investigation, Standing, Revocation, Membership, Notification, Alert, WindowOpen, WindowClose, Gap, Activation, Load, Override, KeyRotation, KeyRetirement, Conflict, Sealed,
 	}
 }
 
@@ -142,8 +149,8 @@ const timeFormat = "2006-01-02T15:04:05.000000000Z"
 // At returns the time of the entry.
 func (e *Entry) At() (time.Time, error) { return time.Parse(timeFormat, e.Time) }
 
-// stamp sets the time of the entry.
-func (e *Entry) stamp(t time.Time) { e.Time = t.UTC().Format(timeFormat) }
+// stampOf writes a time as entries have it.
+func stampOf(t time.Time) string { return t.UTC().Format(timeFormat) }
 
 // Counted is one question that was allowed, as often as it was within a window.
 type Counted struct {
@@ -183,13 +190,14 @@ const (
 )
 
 // Missing is what a gap is about. Count is nil when nobody knows it: a crash lost
-// the counts of a window.
+// the counts of a window, or how many denials an outage had cost.
 type Missing struct {
-	Reason string  `json:"reason"` // one of the Reason constants
-	Window string  `json:"window,omitempty"`
-	Count  *uint64 `json:"count,omitempty"`
-	From   string  `json:"from,omitempty"`
-	To     string  `json:"to,omitempty"`
+	Reason  string  `json:"reason"` // one of the Reason constants
+	Window  string  `json:"window,omitempty"`
+	Count   *uint64 `json:"count,omitempty"`
+	AtLeast uint64  `json:"at_least,omitzero"` // what is known of a count that is not
+	From    string  `json:"from,omitempty"`
+	To      string  `json:"to,omitempty"`
 }
 
 // Rotation says that another key signs checkpoints from this entry on. Both sign
@@ -202,9 +210,18 @@ type Rotation struct {
 	Signature string `json:"signature"`
 }
 
+// Retirement says that from this entry on one key signs alone, which ends the
+// overlap that a [Rotation] began.
+type Retirement struct {
+	Key     string   `json:"key"`     // that signs
+	Retired []string `json:"retired"` // that sign no more
+}
+
 // Seal says that the bodies of a range were exported and may be pruned.
 type Seal struct {
 	From     uint64 `json:"from"`
 	To       uint64 `json:"to"`
 	Manifest string `json:"manifest"` // CID of the export's manifest
+	// Overruled says that nobody looked whether the charter wants them kept.
+	Overruled bool `json:"overruled,omitzero"`
 }

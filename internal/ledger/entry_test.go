@@ -23,7 +23,7 @@ func denial() Entry {
 		Reasons: []Reason{{Code: "forbidden_metric", Clause: "privacy.location", Severity: "critical"}}, Purpose: "<\u2028>",
 		Revision: "production-1.2.0+ab12cd34ef56", DecisionID: "0199", Data: jsontext.Value(`{"z":1,"a":["x"]}`),
 	}
-	e.stamp(time.Date(2026, 6, 1, 12, 0, 0, 7, time.FixedZone("", 7200)))
+	e.Time = stampOf(time.Date(2026, 6, 1, 12, 0, 0, 7, time.FixedZone("", 7200)))
 	return e
 }
 

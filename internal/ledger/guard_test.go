@@ -193,10 +193,10 @@ func TestRotation(t *testing.T) {
 	store, old, next := ledgertest.NewMemory(), ledgertest.NewSigner(t), ledgertest.NewSigner(t)
 	l := ledgertest.NewLog(t, store, old, nil)
 	ledgertest.Append(t, l, 300)
-	if err := l.Rotate(t.Context(), old); !errors.Is(err, ledger.ErrKey) {
+	if _, err := l.Rotate(t.Context(), old, ""); !errors.Is(err, ledger.ErrKey) {
 		t.Errorf("a key replaces itself: %v", err)
 	}
-	if err := l.Rotate(t.Context(), next); err != nil {
+	if _, err := l.Rotate(t.Context(), next, "token:ana"); err != nil {
 		t.Fatal(err)
 	}
 	p := ledgertest.Append(t, l, 300)

@@ -129,11 +129,13 @@ type Log struct {
 	reader    *Reader
 	queue     chan *item
 	stopping  chan struct{} // closed by Close: no more entries are taken
+	halted    chan struct{} // closed by stop
 	committed chan struct{} // closed when the committer has ended
 	cosigned  chan struct{} // closed when the cosigning goroutine has ended
 	cancel    context.CancelFunc
 
-	closing sync.Once
+	closing  sync.Once
+	rotating sync.Mutex // held while keys are changed
 
 	mu       sync.Mutex
 	signers  []Signer          // in use; changed by a rotation
@@ -177,7 +179,7 @@ func Open(ctx context.Context, s Store, o Options) (*Log, error) {
 	}
 	l := &Log{
 		store: s, opts: o, signers: o.Signers, reader: NewReader(s, o.Origin),
-		queue: make(chan *item, o.Queue), stopping: make(chan struct{}), committed: make(chan struct{}), cosigned: make(chan struct{}),
+		queue: make(chan *item, o.Queue), stopping: make(chan struct{}), halted: make(chan struct{}), committed: make(chan struct{}), cosigned: make(chan struct{}),
 		requests: make(map[request]*item),
 		keys:     Keys{Origin: o.Origin, Log: o.Retired, IgnoreUnknown: true},
 	}
@@ -207,8 +209,8 @@ func Open(ctx context.Context, s Store, o Options) (*Log, error) {
 // logged as a [Conflict], whose position is returned.
 //
 // With [ErrNoQuorum] the position is valid: the entry is durable, and too few
-// witnesses have cosigned before ctx ended. After other errors of ctx the entry
-// may be in the log or not; any other error says that it is not.
+// witnesses have cosigned before ctx ended or the log stopped. After other errors
+// of ctx the entry may be in the log or not; any other error says that it is not.
 func (l *Log) Append(ctx context.Context, e Entry, level Level) (Position, error) {
 	it, err := newItem(e)
 	if err != nil {
@@ -282,6 +284,7 @@ func (l *Log) stop(cause error) {
 	defer l.mu.Unlock()
 	if l.cause == nil {
 		l.cause = cause
+		close(l.halted)
 		if !errors.Is(cause, errClosed) {
 			l.opts.Log.Error("the ledger has stopped writing", "error", cause)
 		}

@@ -12,30 +12,32 @@ import (
 // member is one of an object: its name, and its value as written.
 type member struct{ name, value []byte }
 
+// errNoObject is what members gives, unless it gives members.
+var errNoObject = fmt.Errorf("%w: not an object in canonical form", ErrMalformed)
+
 // members splits an object in canonical form. It is for bodies, of which there
 // are millions: it finds where values end and checks no more than it needs for
 // that. Whether they are well-formed is for [ParseEntry] to say.
 func members(body []byte, into []member) ([]member, error) {
-	malformed := fmt.Errorf("%w: not an object in canonical form", ErrMalformed)
 	if len(body) < 2 || body[0] != '{' || body[len(body)-1] != '}' {
-		return nil, malformed
+		return nil, errNoObject
 	}
 	rest := body[1 : len(body)-1]
 	for len(rest) > 0 {
 		end := valueEnd(rest)
 		if end < 3 || rest[0] != '"' || end >= len(rest) || rest[end] != ':' {
-			return nil, malformed
+			return nil, errNoObject
 		}
 		m := member{name: rest[1 : end-1]}
 		rest = rest[end+1:]
 		if end = valueEnd(rest); end <= 0 {
-			return nil, malformed
+			return nil, errNoObject
 		}
 		m.value, rest = rest[:end], rest[end:]
 		into = append(into, m)
 		if len(rest) > 0 {
 			if rest[0] != ',' || len(rest) == 1 {
-				return nil, malformed
+				return nil, errNoObject
 			}
 			rest = rest[1:]
 		}
@@ -159,10 +161,30 @@ func ScanBody(body []byte) (c Columns, request [32]byte, err error) {
 			return c, request, err
 		}
 	}
-	if c.Principal != "" && c.RequestID != "" && c.Kind != Conflict {
+	if repeatable(c.Kind, c.Principal, c.RequestID) {
 		request = requestHash(all)
 	}
 	return c, request, nil
+}
+
+// repeatable tells whether an entry is of a request that is recognised when it comes
+// again.
+func repeatable(kind Kind, principal, id string) bool {
+	return principal != "" && id != "" && kind != Conflict
+}
+
+// request returns the hash of the request of an entry with this body, zero when
+// there is none, as [ScanBody] does.
+func (e *Entry) request(body []byte) (hash [32]byte, err error) {
+	if !repeatable(e.Kind, e.Principal, e.RequestID) {
+		return hash, nil
+	}
+	var room [32]member
+	all, err := members(body, room[:0])
+	if err != nil {
+		return hash, err
+	}
+	return requestHash(all), nil
 }
 
 // requestHash is over a body without the members that differ from one try of a

@@ -40,3 +40,24 @@ func BenchmarkBody(b *testing.B) {
 		}
 	}
 }
+
+// What a log takes for a request when it appends is what a reader finds.
+func TestRequestOfAnEntry(t *testing.T) {
+	for _, kind := range []Kind{Denial, Conflict} {
+		for _, principal := range []string{"", "cert:edge-1"} {
+			for _, id := range []string{"", "k-\"1\""} {
+				e := denial()
+				e.Kind, e.Principal, e.RequestID = kind, principal, id
+				body, err := e.Body()
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := e.request(body)
+				_, want, scanErr := ScanBody(body)
+				if err != nil || scanErr != nil || got != want || (got == [32]byte{}) == (kind == Denial && principal != "" && id != "") {
+					t.Errorf("%s of %q, id %q: %x, a reader finds %x; %v, %v", kind, principal, id, got, want, err, scanErr)
+				}
+			}
+		}
+	}
+}

@@ -124,10 +124,15 @@ func (e *Entry) Columns() (Columns, error) {
 	if err != nil {
 		return Columns{}, err
 	}
+	return e.columns(at), nil
+}
+
+// columns are those of an entry whose time is known.
+func (e *Entry) columns(at time.Time) Columns {
 	return Columns{
 		Time: at.UnixNano(), Kind: e.Kind, Node: e.Node, Metric: e.Metric, Clause: e.Clause,
 		Outcome: e.Outcome, Severity: e.Severity, Principal: e.Principal, RequestID: e.RequestID,
-	}, nil
+	}
 }
 
 // Filter selects entries. Empty fields select all; times are half-open.

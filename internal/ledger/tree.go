@@ -62,11 +62,11 @@ func (f *frontier) root() tlog.Hash {
 	return h
 }
 
-// clone returns a copy that shares nothing.
+// clone returns a copy that shares nothing and is not added to: it has no room.
 func (f *frontier) clone() *frontier {
 	c := &frontier{size: f.size, peaks: append([]tlog.Hash(nil), f.peaks...)}
 	for _, hashes := range f.edge {
-		c.edge = append(c.edge, append(make([]tlog.Hash, 0, TileWidth), hashes...))
+		c.edge = append(c.edge, append([]tlog.Hash(nil), hashes...))
 	}
 	return c
 }

@@ -43,6 +43,10 @@ type VerifyOptions struct {
 	Resume *VerifyState
 	// Progress is told now and then how many of all entries are done.
 	Progress func(done, total uint64)
+	// Visit, unless nil, gets the entries in their order, each before the checkpoint
+	// that covers it was verified: what follows from them counts when Verify returns
+	// no error. Its error ends the verification.
+	Visit func(row Row) error
 	// Workers hash and parse at the same time; 0 is one per CPU.
 	Workers int
 }
@@ -154,6 +158,11 @@ func (v *verifier) run(ctx context.Context) error {
 		for i := range c.rows {
 			if err := v.entry(ctx, c, i); err != nil {
 				return err
+			}
+			if v.opts.Visit != nil {
+				if err := v.opts.Visit(c.rows[i]); err != nil {
+					return err
+				}
 			}
 			for pending != nil && size == v.tree.size {
 				if err := v.covered(pending); err != nil {

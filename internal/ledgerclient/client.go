@@ -31,6 +31,9 @@ const (
 	tries = 5
 )
 
+// KeysPath is where a server shows the public keys of its ledger.
+const KeysPath = "/v1/ledger/keys"
+
 // Options say who asks. The zero value asks without a proof of identity.
 type Options struct {
 	Token string         // bearer token, "" for none
@@ -72,7 +75,7 @@ func New(server string, o Options) (*Client, error) {
 func (c *Client) get(ctx context.Context, path string) ([]byte, error) {
 	wait := 200 * time.Millisecond
 	for try := 1; ; try++ {
-		body, again, err := c.once(ctx, path)
+		body, again, err := c.once(ctx, http.MethodGet, path)
 		if !again || try == tries {
 			return body, err
 		}
@@ -85,9 +88,21 @@ func (c *Client) get(ctx context.Context, path string) ([]byte, error) {
 	}
 }
 
-func (c *Client) once(ctx context.Context, path string) (body []byte, again bool, err error) {
+// Keys returns the public keys that the server shows, as they are published: one
+// on a line, the current one first. They prove no more than that the server agrees
+// with itself. [ledger.ErrNotFound] is a server that shows none.
+func (c *Client) Keys(ctx context.Context) ([]byte, error) { return c.get(ctx, "/keys") }
+
+// ChangeKeys has the server rotate or retire a key and returns its answer, in
+// JSON. Asking again changes nothing twice.
+func (c *Client) ChangeKeys(ctx context.Context, how string) ([]byte, error) {
+	body, _, err := c.once(ctx, http.MethodPost, "/keys/"+how)
+	return body, err
+}
+
+func (c *Client) once(ctx context.Context, method, path string) (body []byte, again bool, err error) {
 	target := c.base + path
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	req, err := http.NewRequestWithContext(ctx, method, target, nil)
 	if err != nil {
 		return nil, false, err
 	}
@@ -109,9 +124,12 @@ func (c *Client) once(ctx context.Context, path string) (body []byte, again bool
 		return body, false, nil
 	}
 	why := resp.Status
-	var fault struct{ Message string }
+	var fault struct{ Code, Message string }
 	if json.Unmarshal(body, &fault) == nil && fault.Message != "" {
 		why += ": " + fault.Message
+		if fault.Code != "" {
+			why += " (" + fault.Code + ")"
+		}
 	}
 	switch resp.StatusCode {
 	case http.StatusNotFound, http.StatusGone:

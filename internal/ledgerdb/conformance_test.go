@@ -52,6 +52,12 @@ func inFiles(t *testing.T) ledgertest.Backend {
 	}
 }
 
-func TestSQLiteConforms(t *testing.T) { ledgertest.Conformance(t, inFiles) }
+func TestSQLiteConforms(t *testing.T) {
+	t.Parallel()
+	ledgertest.Conformance(t, inFiles)
+}
 
-func TestLogInSQLite(t *testing.T) { ledgertest.LogSuite(t, inFiles) }
+func TestLogInSQLite(t *testing.T) {
+	t.Parallel()
+	ledgertest.LogSuite(t, inFiles)
+}

@@ -305,7 +305,7 @@ func (x *index) insert(ctx context.Context, rows []tailRow) (err error) {
 	}
 	for i := range rows {
 		row, c := &rows[i], &rows[i].columns
-		args := []any{row.index, c.Time}
+		args := append(make([]any, 0, 8), row.index, c.Time)
 		for _, text := range [...]string{string(c.Kind), c.Node, c.Metric, c.Clause, c.Outcome, c.Severity} {
 			id, err := x.text(ctx, tx, text)
 			if err != nil {

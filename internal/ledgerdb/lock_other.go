@@ -9,3 +9,6 @@ import "os"
 func lockDir(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 }
+
+// locked cannot tell here.
+func locked(string) (bool, error) { return false, nil }

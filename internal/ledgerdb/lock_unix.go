@@ -25,3 +25,21 @@ func lockDir(path string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// locked tells whether a process writes. It changes nothing, so it works where
+// nothing can be written.
+func locked(path string) (bool, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
+	inUse := errors.Is(err, syscall.EWOULDBLOCK)
+	if inUse {
+		err = nil
+	}
+	return inUse, errors.Join(err, f.Close())
+}

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/westworld-charter/charter/internal/ledger"
@@ -61,15 +62,28 @@ func openPostgres(t testing.TB, url string, o ledgerdb.PostgresOptions) *ledgerd
 	return s
 }
 
-// TestPostgres runs everything that one server is enough for.
+// TestPostgres runs what leaves the server alone, all over one.
 func TestPostgres(t *testing.T) {
+	t.Parallel()
 	server := postgrestest.Start(t)
-	t.Run("conforms", func(t *testing.T) { ledgertest.Conformance(t, inPostgres(server)) })
-	t.Run("log", func(t *testing.T) { ledgertest.LogSuite(t, inPostgres(server)) })
+	var group sync.WaitGroup // all at once: some mostly wait
+	defer group.Wait()
 	for name, test := range map[string]func(*testing.T, *postgrestest.Server){
-		"opening": refusesToOpen, "tampering": tamperedWith, "set back": setBack,
-		"second writer": secondWriter, "head moved": headIsMoved, "unsafe": unsafeServer,
-		"connection cut": connectionCut, "sessions lost": sessionsLost, "killed mid-commit": killedMidCommit,
+		"second writer": secondWriter, "head moved": headIsMoved,
+		"conforms": func(t *testing.T, server *postgrestest.Server) { ledgertest.Conformance(t, inPostgres(server)) },
+		"log":      func(t *testing.T, server *postgrestest.Server) { ledgertest.LogSuite(t, inPostgres(server)) },
+		"opening":  refusesToOpen, "tampering": tamperedWith, "set back": setBack,
+	} {
+		group.Go(func() { t.Run(name, func(t *testing.T) { test(t, server) }) })
+	}
+}
+
+// TestPostgresFaults runs what ends sessions or the server, one after the other.
+func TestPostgresFaults(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.Start(t)
+	for name, test := range map[string]func(*testing.T, *postgrestest.Server){
+		"unsafe": unsafeServer, "connection cut": connectionCut, "sessions lost": sessionsLost, "killed mid-commit": killedMidCommit,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, server) })
 	}

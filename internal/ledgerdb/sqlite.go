@@ -151,63 +151,6 @@ func (s *SQLite) mayBeFresh() error {
 	return fmt.Errorf("%w: %s is gone, and %s says that there was one", ledger.ErrDamaged, ledgerFile, headFile)
 }
 
-func (s *SQLite) openReadOnly(ctx context.Context) error {
-	if _, err := os.Stat(s.path(ledgerFile)); err != nil {
-		return fmt.Errorf("there is no ledger: %w", err)
-	}
-	if err := s.checkUnlessWritten(); err != nil {
-		return err
-	}
-	var err error
-	if s.reader, err = openReader(ctx, s.path(ledgerFile)); err != nil {
-		return err
-	}
-	if err := checkVersion(ctx, s.reader, ledgerSchema); err != nil {
-		return damaged(err)
-	}
-	if s.size, _, err = s.Head(ctx); err != nil {
-		return err
-	}
-	s.index, err = openIndexReadOnly(ctx, s)
-	return err
-}
-
-// checkUnlessWritten checks the write-ahead log, unless another process writes it:
-// that one has checked it, and changes it all the time.
-func (s *SQLite) checkUnlessWritten() error {
-	bad := checkWAL(s.path(ledgerFile))
-	if bad == nil {
-		return nil
-	}
-	lock, err := lockDir(s.path(lockFile))
-	if errors.Is(err, ErrInUse) {
-		return nil
-	}
-	if err == nil {
-		err = lock.Close()
-	}
-	return errors.Join(bad, err)
-}
-
-// openReader opens a database to read. In a directory that cannot be written,
-// SQLite cannot share a write-ahead log; without one there is nothing to share.
-func openReader(ctx context.Context, path string) (*sql.DB, error) {
-	db, err := openDB(path, "ro", "FULL", readers)
-	if err == nil {
-		if err = db.PingContext(ctx); err == nil {
-			_, err = db.ExecContext(ctx, "SELECT count(*) FROM sqlite_schema")
-		}
-		if err == nil {
-			return db, nil
-		}
-		err = errors.Join(err, db.Close())
-	}
-	if info, statErr := os.Stat(path + "-wal"); statErr == nil && info.Size() > 0 {
-		return nil, fmt.Errorf("%w (to read a ledger that was not closed, its directory must be writable: copy it)", damaged(err))
-	}
-	return openDB(path, "ro&immutable=1", "FULL", readers)
-}
-
 // readers is how many connections read at the same time.
 const readers = 4
 
@@ -258,6 +201,10 @@ func (s *SQLite) release() error {
 	}
 	if s.lock != nil {
 		all = append(all, s.lock.Close())
+	}
+	if s.opts.ReadOnly {
+		s.tidy(ledgerFile)
+		s.tidy(indexFile)
 	}
 	return errors.Join(all...)
 }

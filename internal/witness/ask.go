@@ -173,7 +173,7 @@ func (w *asked) head(ctx context.Context, c *Client) ([]byte, checkpoint, error)
 	case a.status != http.StatusOK:
 		return nil, checkpoint{}, a.refusal()
 	}
-	n, err := note.Open(a.body, c.keys)
+	n, err := note.Open(a.body, c.keys())
 	if err != nil {
 		return nil, checkpoint{}, fmt.Errorf("the checkpoint that it holds: %w", err)
 	}

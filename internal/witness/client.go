@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,11 +36,11 @@ type ClientOptions struct {
 // what witnesses know of the log; methods are safe for concurrent use.
 type Client struct {
 	ClientOptions
-	keys  note.Verifiers
 	asked []*asked // those with a URL
 
 	mu      sync.Mutex
-	largest int64 // size of any checkpoint that was sent; guarded by mu
+	own     []note.Verifier // keys of the log; guarded by mu
+	largest int64           // size of any checkpoint that was sent; guarded by mu
 }
 
 var (
@@ -71,7 +72,7 @@ func NewClient(o ClientOptions) (*Client, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Client{ClientOptions: o, keys: note.VerifierList(o.Keys...)}
+	c := &Client{ClientOptions: o, own: slices.Clone(o.Keys)}
 	reachable := map[string]bool{}
 	for _, w := range o.Policy.Witnesses {
 		if w.URL != "" {
@@ -83,6 +84,22 @@ func NewClient(o ClientOptions) (*Client, error) {
 		return nil, errors.New("witness: the quorum cannot be met by the witnesses that have a URL")
 	}
 	return c, nil
+}
+
+// Trust adds a key of the log, which has begun to sign.
+func (c *Client) Trust(key note.Verifier) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	same := func(k note.Verifier) bool { return k.Name() == key.Name() && k.KeyHash() == key.KeyHash() }
+	if !slices.ContainsFunc(c.own, same) { // a list with a key twice verifies nothing
+		c.own = append(c.own, key)
+	}
+}
+
+func (c *Client) keys() note.Verifiers {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return note.VerifierList(c.own...)
 }
 
 // ForkError is proof that this log does not continue what it once signed: it was

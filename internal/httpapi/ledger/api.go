@@ -31,6 +31,9 @@ const (
 	inclusionPath   = ledgerPath + "/proof/inclusion"
 	consistencyPath = ledgerPath + "/proof/consistency"
 	receiptPath     = ledgerPath + "/receipt"
+	keysPath        = ledgerPath + "/keys"
+	rotatePath      = keysPath + "/rotate"
+	retirePath      = keysPath + "/retire"
 	openapiPath     = ledgerPath + "/openapi.yaml"
 
 	witnessPath  = "/v1/witness"
@@ -43,6 +46,7 @@ const searches = 4
 // Options configure [Routes]. At least one of Reader and Witness is required.
 type Options struct {
 	Reader  *ledger.Reader  // nil leaves /v1/ledger out
+	Keys    Keys            // of the ledger of Reader; nil leaves /v1/ledger/keys out
 	Witness *witness.Server // nil leaves /v1/witness out
 	// Timeout bounds one answer, since a reader that lingers keeps the store from
 	// tidying up; 0 is 10 s.
@@ -58,7 +62,9 @@ type Route struct {
 	// Public routes are for everybody: verifying must not need a permission, and
 	// clients of tiles and of witnesses bring none. All others tell what entries
 	// say and are for auditors: the caller lets nobody else through.
-	Public  bool
+	Public bool
+	// Admin routes change something and are for operators alone.
+	Admin   bool
 	Handler http.Handler
 }
 
@@ -90,14 +96,22 @@ func Routes(o Options) ([]Route, error) {
 	if o.Witness != nil {
 		routes = append(routes, a.witnessRoutes()...)
 	}
-	return append(routes, Route{http.MethodGet, openapiPath, true, http.HandlerFunc(specification)}), nil
+	return append(routes, Route{Method: http.MethodGet, Path: openapiPath, Public: true, Handler: http.HandlerFunc(specification)}), nil
 }
 
 func (a *api) ledgerRoutes() []Route {
 	get := func(path string, public bool, serve handler) Route {
-		return Route{http.MethodGet, path, public, a.handler(serve)}
+		return Route{Method: http.MethodGet, Path: path, Public: public, Handler: a.handler(serve)}
 	}
-	return []Route{
+	var keys []Route
+	if a.Keys != nil {
+		keys = []Route{
+			get(keysPath, true, a.keys),
+			{Method: http.MethodPost, Path: rotatePath, Admin: true, Handler: a.handler(a.change(a.Keys.Rotate))},
+			{Method: http.MethodPost, Path: retirePath, Admin: true, Handler: a.handler(a.change(a.Keys.Retire))},
+		}
+	}
+	return append(keys, []Route{
 		get(checkpointPath, true, a.checkpoint),
 		get(tilePath+"*", true, a.tile),
 		get(bundlePath+"*", false, a.bundle),
@@ -106,15 +120,15 @@ func (a *api) ledgerRoutes() []Route {
 		get(entriesPath, false, a.entries),
 		get(entriesPath+"/:index", false, a.entry),
 		get(receiptPath+"/:index", false, a.receipt),
-	}
+	}...)
 }
 
 func (a *api) witnessRoutes() []Route {
 	protocol := http.StripPrefix(witnessPath, a.Witness.Handler())
 	return []Route{
-		{http.MethodPost, witnessPath + "/add-checkpoint", true, protocol},
-		{http.MethodGet, witnessPath + "/:origin/checkpoint", true, protocol},
-		{http.MethodGet, evidencePath, false, a.handler(a.evidence)},
+		{Method: http.MethodPost, Path: witnessPath + "/add-checkpoint", Public: true, Handler: protocol},
+		{Method: http.MethodGet, Path: witnessPath + "/:origin/checkpoint", Public: true, Handler: protocol},
+		{Method: http.MethodGet, Path: evidencePath, Handler: a.handler(a.evidence)},
 	}
 }
 

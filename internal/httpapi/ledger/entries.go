@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"math"
 	"mime"
 	"net/http"
 	"net/url"
@@ -29,8 +30,12 @@ const (
 	maxPageBytes = 4 << 20
 )
 
-// maxText is the length in bytes of the longest text that is searched for.
-const maxText = 1024
+const (
+	// maxText is the length in bytes of the longest text that is searched for.
+	maxText = 1024
+	// maxNames is how many kinds and severities a search may name.
+	maxNames = 64
+)
 
 // search is a request for entries.
 type search struct {
@@ -192,8 +197,10 @@ func readSearch(r *http.Request) (*search, error) {
 	}
 	s := &search{query: q}
 	s.Node, s.Metric, s.Clause, s.Outcome, s.Text = q.Get("node"), q.Get("metric"), q.Get("clause"), q.Get("outcome"), q.Get("text")
-	if len(s.Text) > maxText {
-		return nil, wrong(codeInvalidValue, "text", "text is longer than %d bytes", maxText)
+	for _, name := range []string{"node", "metric", "clause", "outcome", "text"} {
+		if len(q.Get(name)) > maxText {
+			return nil, wrong(codeInvalidValue, name, "%s is longer than %d bytes", name, maxText)
+		}
 	}
 	for _, name := range list(q[kindKey]) {
 		if !slices.Contains(ledger.Kinds(), ledger.Kind(name)) {
@@ -201,12 +208,23 @@ func readSearch(r *http.Request) (*search, error) {
 		}
 		s.Kinds = append(s.Kinds, ledger.Kind(name))
 	}
-	s.Severities = list(q[severityKey])
+	for _, name := range list(q[severityKey]) {
+		if known := []string{"critical", "high", "medium", "low", "none"}; !slices.Contains(known, name) {
+			return nil, wrong(codeInvalidValue, severityKey, "unknown severity %.100q; there are %v", name, known)
+		}
+		s.Severities = append(s.Severities, name)
+	}
+	if len(s.Kinds)+len(s.Severities) > maxNames {
+		return nil, wrong(codeInvalidValue, kindKey, "more than %d kinds and severities are given", maxNames)
+	}
 	if s.Since, err = moment("since", q.Get("since")); err != nil {
 		return nil, err
 	}
 	if s.Until, err = moment("until", q.Get("until")); err != nil {
 		return nil, err
+	}
+	if !s.Until.IsZero() && s.Until.Before(s.Since) {
+		return nil, wrong(codeInvalidValue, "until", "until is before since: nothing lies between them")
 	}
 	if s.From, err = number("from", q.Get("from"), 0); err != nil {
 		return nil, err
@@ -216,6 +234,9 @@ func readSearch(r *http.Request) (*search, error) {
 	}
 	if q.Get("before") == "0" {
 		return nil, wrong(codeInvalidValue, "before", "there is nothing before entry 0")
+	}
+	if s.Before != 0 && s.From > s.Before {
+		return nil, wrong(codeInvalidValue, "before", "before is less than from: %d and %d", s.Before, s.From)
 	}
 	limit, err := number("limit", q.Get("limit"), defaultPage)
 	if err != nil {
@@ -269,6 +290,13 @@ func moment(name, text string) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
 		return t, wrong(codeInvalidValue, name, "%s is not a time such as 2026-06-01T12:00:00Z: %.100q", name, text)
+	}
+	// Entries count nanoseconds since 1970; a time that these cannot say is brought
+	// to the nearest one that they can. The zero time would select everything.
+	if first, last := time.Unix(0, 1), time.Unix(0, math.MaxInt64); t.Before(first) {
+		t = first
+	} else if t.After(last) {
+		t = last
 	}
 	return t, nil
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/westworld-charter/charter/internal/ledger"
 )
@@ -110,30 +111,39 @@ func TestFilters(t *testing.T) {
 		return url.QueryEscape(e.Time)
 	}
 	for query, want := range map[string][]uint64{
-		"node=edge-7":                                  {7, 107},
-		"node=edge-7&from=8":                           {107},
-		"node=edge-7&before=107":                       {7},
-		"node=edge-7&order=newest":                     {107, 7},
-		"metric=node_gps_fix_3":                        {3, 53, 103},
-		"metric=node_gps_fix_3&node=edge-53":           {53},
-		"kind=activation":                              {120},
-		"kind=activation,load":                         nil, // refused: there is no kind load
-		"kind=activation,charter-load":                 {120},
-		"kind=activation&kind=gap":                     {120},
-		"clause=none":                                  {},
-		"outcome=forbidden&limit=2":                    {0, 1},
-		"severity=low,critical&limit=1":                {0},
-		"severity=low":                                 {},
-		"text=NEXT-1":                                  {120},
-		"text=%22node%22:%22edge-11%22":                {11, 111},
-		"since=" + at(119):                             {119, 120},
-		"until=" + at(2):                               {0, 1},
-		"since=" + at(3) + "&until=" + at(5):           {3, 4},
-		"from=121":                                     {},
-		"from=1000000":                                 {},
-		"text=" + url.QueryEscape("' OR 1=1 --"):       {},
-		"node=" + url.QueryEscape("edge-7' OR '1'='1"): {},
-		"node=edge-7&text=" + url.QueryEscape("100%_"): {},
+		"node=edge-7":                        {7, 107},
+		"node=edge-7&from=8":                 {107},
+		"node=edge-7&before=107":             {7},
+		"node=edge-7&order=newest":           {107, 7},
+		"metric=node_gps_fix_3":              {3, 53, 103},
+		"metric=node_gps_fix_3&node=edge-53": {53},
+		"kind=activation":                    {120},
+		"kind=activation,load":               nil, // refused: there is no kind load
+		"kind=activation,charter-load":       {120},
+		"kind=activation&kind=gap":           {120},
+		"clause=none":                        {},
+		"outcome=forbidden&limit=2":          {0, 1},
+		"severity=low,critical&limit=1":      {0},
+		"severity=low":                       {},
+		"from=2&before=2":                    {},
+		// Times that no entry can have are brought to the nearest one.
+		"since=0001-01-01T00:00:00Z&before=2":                          {0, 1},
+		"since=1500-01-01T00:00:00Z&before=2":                          {0, 1},
+		"since=9999-12-31T23:59:59Z":                                   {},
+		"until=0001-01-01T00:00:00Z":                                   {},
+		"until=1500-01-01T00:00:00Z":                                   {},
+		"until=9999-12-31T23:59:59Z&before=2":                          {0, 1},
+		"since=2026-01-01T00:00:00%2B14:00&before=1":                   {0},
+		"text=NEXT-1":                                                  {120},
+		"text=%22node%22:%22edge-11%22":                                {11, 111},
+		"since=" + at(119):                                             {119, 120},
+		"until=" + at(2):                                               {0, 1},
+		"since=" + at(3) + "&until=" + at(5):                           {3, 4},
+		"from=121":                                                     {},
+		"from=1000000":                                                 {},
+		"text=" + url.QueryEscape("' OR 1=1 --"):                       {},
+		"node=" + url.QueryEscape("edge-7' OR '1'='1"):                 {},
+		"node=edge-7&text=" + url.QueryEscape("100%_"):                 {},
 		"kind=" + url.QueryEscape(strings.Repeat(",", 9)) + "&limit=1": {0},
 	} {
 		if want == nil {
@@ -152,7 +162,8 @@ func TestSearchesRefused(t *testing.T) {
 		"nodes=x": "nodes", "node=a&node=b": "node", "limit=0": "limit", "limit=1001": "limit", "limit=x": "limit", "limit=-1": "limit",
 		"from=-1": "from", "from=1.5": "from", "before=0": "before", "since=yesterday": "since", "until=2026-01-01": "until", "order=up": "order",
 		"format=xml": "format", "kind=denails": "kind", "text=" + strings.Repeat("x", maxText+1): "text", strings.Repeat("x", 500) + "=": strings.Repeat("x", maxEcho),
-		"node=%zz": "", "a;b": "",
+		"node=%zz": "", "a;b": "", "severity=fatal": "severity", "since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z": "until",
+		"from=3&before=2": "before", "metric=" + strings.Repeat("x", maxText+1): "metric", "kind=" + strings.Repeat("gap,", maxNames+1): "kind",
 	} {
 		var f fault
 		a := s.get("/v1/ledger/entries?"+query).want(t, 400)
@@ -244,6 +255,7 @@ func TestSearchIsBounded(t *testing.T) {
 func FuzzSearch(f *testing.F) {
 	f.Add("kind=denial,gap&node=x&from=3&before=9&order=newest&limit=7&format=ndjson&since=2026-01-01T00:00:00Z&text=%25", "application/json")
 	f.Add("a;b", "*/*")
+	f.Add("since=0001-01-01T00:00:00Z&until=9999-12-31T23:59:59.999999999%2B23:59&severity=low,critical&from=8&before=9", "")
 	f.Fuzz(func(t *testing.T, query, accept string) {
 		r := &http.Request{URL: &url.URL{RawQuery: query}, Header: http.Header{"Accept": {accept}}}
 		s, err := readSearch(r)
@@ -256,11 +268,19 @@ func FuzzSearch(f *testing.F) {
 		if s.Limit < 1 || s.Limit > maxPage {
 			t.Fatalf("%q: a page of %d", query, s.Limit)
 		}
-		if s.Filter.From >= 1<<62 { // no ledger is that long
+		for _, at := range []time.Time{s.Since, s.Until} {
+			if !at.IsZero() && !time.Unix(0, at.UnixNano()).Equal(at) {
+				t.Fatalf("%q: %s has no count of nanoseconds", query, at)
+			}
+		}
+		if len(s.Text) > maxText || len(s.Kinds)+len(s.Severities) > maxNames || s.Filter.Before != 0 && s.Filter.From > s.Filter.Before {
+			t.Fatalf("%q: %+v", query, s.Filter)
+		}
+		if s.Filter.From >= 1<<62 || s.Filter.From == s.Filter.Before { // no ledger is that long, or nothing lies between
 			return
 		}
 		// The next page is asked for with a query that is understood.
-		r.URL.RawQuery = s.next(s.Filter.From + 1)
+		r.URL.RawQuery = s.next(s.Filter.From)
 		if _, err := readSearch(r); err != nil {
 			t.Fatalf("%q is followed by %q: %v", query, r.URL.RawQuery, err)
 		}

@@ -7,11 +7,15 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/westworld-charter/charter/internal/audit"
 	"github.com/westworld-charter/charter/internal/decision"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
+	"github.com/westworld-charter/charter/internal/keyring"
 	"github.com/westworld-charter/charter/internal/ledger"
 	"github.com/westworld-charter/charter/internal/ledger/ledgertest"
 	"github.com/westworld-charter/charter/internal/witness"
@@ -26,15 +30,64 @@ type site struct {
 	store  *ledgertest.Memory
 	routes []Route
 	url    string
+	ring   *keyring.Ring
+	dir    string // of the files of keys
 }
 
-const auditor = "Bearer auditor"
+// The keys of these tests: the one that signs and the one that replaces it.
+const (
+	firstSecret  = "PRIVATE+KEY+ledger.example/test+27d3e9a8+Abg4NwutWRTtm9EwkaV4wsfcL8BD8IGegDUQ0i3H4PZh"
+	secondSecret = "PRIVATE+KEY+ledger.example/test+7ae4f99a+ATyWznWAcFQn0868Ykb3fSUJbUdEprWPQvVxW7CmuzAr"
+)
+
+// newRing makes the files of a key.
+func newRing(t testing.TB) (*keyring.Ring, string) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "keys"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, keyring.CurrentFile), []byte(firstSecret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ring, err := keyring.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ring, dir
+}
+
+// ringOf is the keys of a site.
+type ringOf struct{ *site }
+
+func (r ringOf) Public() []byte { return r.ring.Public() }
+func (r ringOf) Rotate(ctx context.Context, principal string) (keyring.Change, error) {
+	return r.ring.Rotate(ctx, r.log, principal)
+}
+
+func (r ringOf) Retire(ctx context.Context, principal string) (keyring.Change, error) {
+	return r.ring.Retire(ctx, r.log, principal)
+}
+
+const (
+	auditor  = "Bearer auditor"
+	operator = "Bearer operator"
+)
 
 func newSite(t testing.TB, entries int) *site {
 	t.Helper()
-	s := &site{t: t, key: ledgertest.NewSigner(t), store: ledgertest.NewMemory()}
+	s := &site{t: t, store: ledgertest.NewMemory()}
+	s.ring, s.dir = newRing(t)
+	signers, err := s.ring.Signers(t.Context(), s.store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.key = signers[0]
 	s.keys = ledgertest.Keys(t, s.key)
 	s.log = ledgertest.NewLog(t, s.store, s.key, nil)
+	if _, err := s.ring.Finish(t.Context(), s.log); err != nil {
+		t.Fatal(err)
+	}
 	ledgertest.Append(t, s.log, entries)
 	skey, _, err := witness.GenerateKey("w.example/1")
 	if err != nil {
@@ -49,7 +102,7 @@ func newSite(t testing.TB, entries int) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.Close() })
-	if s.routes, err = Routes(Options{Reader: s.log.Reader(), Witness: w}); err != nil {
+	if s.routes, err = Routes(Options{Reader: s.log.Reader(), Keys: ringOf{s}, Witness: w}); err != nil {
 		t.Fatal(err)
 	}
 	server := httptest.NewServer(mount(t, s.routes))
@@ -66,6 +119,11 @@ func (nothing) Decide(context.Context, decision.Input) (decision.Decision, error
 }
 func (nothing) Status() decisionapi.Status { return decisionapi.Status{} }
 
+// nobody records refusals.
+type nobody struct{}
+
+func (nobody) Refused(context.Context, ...audit.Refusal) {}
+
 // mount serves routes as charter-server does: the scope audit for what is not public.
 func mount(t testing.TB, routes []Route) http.Handler {
 	t.Helper()
@@ -73,6 +131,8 @@ func mount(t testing.TB, routes []Route) http.Handler {
 		switch r.Header.Get("Authorization") {
 		case auditor:
 			return &decisionapi.Identity{Kind: decisionapi.KindToken, Name: "auditor", Scopes: []string{"audit"}}, nil
+		case operator:
+			return &decisionapi.Identity{Kind: decisionapi.KindToken, Name: "ana", Scopes: []string{decisionapi.ScopeAdmin}}, nil
 		case "":
 			return nil, nil
 		default:
@@ -81,12 +141,15 @@ func mount(t testing.TB, routes []Route) http.Handler {
 	}}
 	for _, r := range routes {
 		scope := "audit"
-		if r.Public {
+		switch {
+		case r.Public:
 			scope = ""
+		case r.Admin:
+			scope = decisionapi.ScopeAdmin
 		}
 		access.Routes = append(access.Routes, decisionapi.Route{Method: r.Method, Path: r.Path, Scope: scope, Handler: r.Handler})
 	}
-	h, err := decisionapi.New(decisionapi.Options{Decider: nothing{}, Reporter: nothing{}, Access: access})
+	h, err := decisionapi.New(decisionapi.Options{Decider: nothing{}, Reporter: nothing{}, Access: access, Auditor: nobody{}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,8 +3,10 @@ package ledgerapi
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
 
+	"github.com/westworld-charter/charter/internal/keyring"
 	"github.com/westworld-charter/charter/internal/ledger"
 )
 
@@ -67,6 +70,9 @@ func TestDocumentedRoutes(t *testing.T) {
 		if public := stated && len(open) == 0; public != r.Public {
 			t.Errorf("%s: public is %v, and the document says %v", path, r.Public, public)
 		}
+		if tags, _ := op["tags"].([]any); slices.Contains(tags, any("admin")) != r.Admin {
+			t.Errorf("%s: admin is %v, and its tags are %v", path, r.Admin, tags)
+		}
 	}
 	for path := range child(t, doc, "paths") {
 		if !served[path] {
@@ -100,6 +106,60 @@ func TestDocumentedAnswers(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
+}
+
+// Examples are what the server answers to one request after the other, and fit
+// their schemas.
+func TestDocumentedExamples(t *testing.T) {
+	doc, c := document(t)
+	s := newSite(t, 7)
+	if err := os.WriteFile(filepath.Join(s.dir, keyring.NextFile), []byte(secondSecret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ring, err := keyring.Load(s.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.ring = ring
+	for _, call := range []struct{ method, path, media string }{
+		{http.MethodPost, rotatePath, typeJSON}, {http.MethodGet, keysPath, "text/plain"}, {http.MethodPost, retirePath, typeJSON},
+	} {
+		media := child(t, doc, "paths", call.path, strings.ToLower(call.method), "responses", "200", "content", call.media)
+		a := s.do(call.method, call.path, operator, "").want(t, 200)
+		var got any = string(a.body)
+		if call.media == typeJSON {
+			if got, err = jsonschema.UnmarshalJSON(bytes.NewReader(a.body)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for name := range child(t, media, "examples") {
+			if want := child(t, media, "examples", name)["value"]; !equalJSON(t, got, want) {
+				t.Errorf("%s: example %s is %v, and the answer %v", call.path, name, want, got)
+			}
+		}
+		schema := fmt.Sprintf("openapi.json#/paths/%s/%s/responses/200/content/%s/schema",
+			strings.ReplaceAll(call.path, "/", "~1"), strings.ToLower(call.method), strings.ReplaceAll(call.media, "/", "~1"))
+		compiled, err := c.Compile(schema)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := compiled.Validate(got); err != nil {
+			t.Errorf("%s: %v", call.path, err)
+		}
+	}
+}
+
+func equalJSON(t *testing.T, a, b any) bool {
+	t.Helper()
+	one, err := json.Marshal(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := json.Marshal(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Equal(one, other)
 }
 
 // The parameters of a search and the kinds of entries are the documented ones.

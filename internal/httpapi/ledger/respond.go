@@ -27,6 +27,10 @@ const (
 	codeCanceled       = "canceled"
 	codeDamaged        = "ledger_damaged"
 	codeInternal       = "internal_error"
+
+	codeKeyNotSaved      = "key_not_saved"
+	codeKeyRefused       = "key_refused"
+	codeAuditUnavailable = "audit_unavailable"
 )
 
 // statusClientClosed is what nginx made customary for requests whose client left

@@ -226,8 +226,21 @@ func TestAuthorisation(t *testing.T) {
 			t.Errorf("%s: %s", path, a)
 		}
 	}
+	if a := s.do(http.MethodGet, keysPath, "", "").want(t, 200); !strings.HasPrefix(string(a.body), s.key.VerifierKey()) {
+		t.Error(a)
+	}
+	for _, path := range []string{rotatePath, retirePath} { // not for auditors, and not by accident
+		s.do(http.MethodPost, path, "", "").want(t, 401)
+		s.do(http.MethodPost, path, "Bearer node", "").want(t, 403)
+		s.do(http.MethodPost, path, auditor, "").want(t, 403)
+		s.do(http.MethodGet, path, operator, "").want(t, 405)
+		s.do(http.MethodPost, path+"?now", operator, "").want(t, 400)
+	}
+	if key := s.ring.Key(); key != s.key.VerifierKey() {
+		t.Errorf("the key was changed to %s", key)
+	}
 	for _, r := range s.routes { // what the names of entries could leak through is named here
-		if r.Public != (r.Path != entriesPath && r.Path != entriesPath+"/:index" && r.Path != bundlePath+"*" && r.Path != receiptPath+"/:index" && r.Path != evidencePath) {
+		if r.Public != (!r.Admin && r.Path != entriesPath && r.Path != entriesPath+"/:index" && r.Path != bundlePath+"*" && r.Path != receiptPath+"/:index" && r.Path != evidencePath) {
 			t.Errorf("%s: public is %v", r.Path, r.Public)
 		}
 	}

@@ -180,7 +180,7 @@ func rotation(t *testing.T, b Backend) {
 	s := b.Open(t, false)
 	l := NewLog(t, s, first, nil)
 	Append(t, l, 300)
-	if err := l.Rotate(ctx, second); err != nil {
+	if _, err := l.Rotate(ctx, second, ""); err != nil {
 		t.Fatal(err)
 	}
 	Append(t, l, 10)

@@ -17,11 +17,11 @@ func (s *Server) Standby(t testing.TB) *Server {
 	t.Helper()
 	f := &Server{bin: s.bin, as: s.as}
 	f.makeDir(t)
-	out, err := f.command("pg_basebackup", "--pgdata", f.data(), "--dbname", s.plain(), "--checkpoint", "fast", "--write-recovery-conf").CombinedOutput()
+	out, err := f.command("pg_basebackup", "--pgdata", f.data(), "--dbname", s.plain(), "--checkpoint", "fast", "--no-sync", "--write-recovery-conf").CombinedOutput()
 	if err != nil {
 		t.Fatalf("pg_basebackup: %v\n%s", err, out)
 	}
-	f.Configure(t, fmt.Sprintf("port = %d", f.port), fmt.Sprintf("unix_socket_directories = '%s'", f.dir))
+	f.Configure(t, fmt.Sprintf("listen_addresses = '%s'", f.host), fmt.Sprintf("port = %d", f.port), fmt.Sprintf("unix_socket_directories = '%s'", f.dir))
 	f.Run(t)
 	return f
 }
@@ -43,13 +43,15 @@ func StartOnSmallDisk(t testing.TB, megabytes int) *SmallDisk {
 		mkdir -p %[1]s
 		mount -t tmpfs -o size=%[2]dm,uid=%[3]d,gid=%[4]d,mode=0700 tmpfs %[1]s
 		run="setpriv --reuid=%[3]d --regid=%[4]d --clear-groups"
-		$run %[5]s/initdb --pgdata %[1]s --username charter --auth trust --encoding UTF8 --locale C
-		exec $run %[5]s/postgres -D %[1]s -c port=%[6]d -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c shared_buffers=16MB`,
-		s.data(), megabytes, s.as.Uid, s.as.Gid, s.bin, s.port)
-	cmd := exec.Command("unshare", "--mount", "sh", "-c", script)
-	cmd.Dir = s.dir
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGQUIT, Setpgid: true}
-	s.start(t, cmd)
+		$run %[5]s/initdb --pgdata %[1]s --username charter --auth trust --encoding UTF8 --locale C --no-sync
+		exec $run %[5]s/postgres -D %[1]s -c port=%[6]d -c listen_addresses=%[7]s -c unix_socket_directories= -c shared_buffers=16MB`,
+		s.data(), megabytes, s.as.Uid, s.as.Gid, s.bin, s.port, s.host)
+	s.start(t, func() *exec.Cmd {
+		cmd := exec.Command("unshare", "--mount", "sh", "-c", script)
+		cmd.Dir = s.dir
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGQUIT, Setpgid: true}
+		return cmd
+	})
 	return &SmallDisk{s}
 }
 

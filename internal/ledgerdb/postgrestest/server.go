@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -29,9 +30,12 @@ import (
 type Server struct {
 	bin  string // directory of its programs
 	dir  string
+	host string // a loopback address of its own
 	port int
 	as   *syscall.Credential // nil unless the test runs as root, which PostgreSQL does not
 	cmd  *exec.Cmd           // nil while it is stopped
+	// ended is closed when cmd has ended.
+	ended <-chan struct{}
 }
 
 // deadline is for starting and stopping.
@@ -43,12 +47,12 @@ const deadline = 30 * time.Second
 func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
 	s := prepare(t)
-	out, err := s.command("initdb", "--pgdata", s.data(), "--username", "charter", "--auth", "trust", "--encoding", "UTF8", "--locale", "C").CombinedOutput()
+	out, err := s.command("initdb", "--pgdata", s.data(), "--username", "charter", "--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync").CombinedOutput()
 	if err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
 	s.Configure(t, append([]string{
-		"listen_addresses = '127.0.0.1'", fmt.Sprintf("port = %d", s.port), fmt.Sprintf("unix_socket_directories = '%s'", s.dir),
+		fmt.Sprintf("listen_addresses = '%s'", s.host), fmt.Sprintf("port = %d", s.port), fmt.Sprintf("unix_socket_directories = '%s'", s.dir),
 		"shared_buffers = 64MB", "max_connections = 60", "logging_collector = off",
 	}, settings...)...)
 	s.Run(t)
@@ -96,13 +100,15 @@ func (s *Server) makeDir(t testing.TB) {
 			t.Fatal(err)
 		}
 	}
-	if s.port, err = freePort(); err != nil {
+	// Not 127.0.0.1: while the server is down, somebody else could take its port.
+	s.host = fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
+	if s.port, err = freePort(s.host); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // Address is host and port.
-func (s *Server) Address() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
+func (s *Server) Address() string { return fmt.Sprintf("%s:%d", s.host, s.port) }
 
 // URL returns the address of a ledger.
 func (s *Server) URL(schema string) string {
@@ -130,21 +136,14 @@ func (s *Server) Configure(t testing.TB, settings ...string) {
 // Run starts the server again after Kill or Stop, on the same port.
 func (s *Server) Run(t testing.TB) {
 	t.Helper()
-	s.start(t, s.command("postgres", "-D", s.data()))
+	s.start(t, func() *exec.Cmd { return s.command("postgres", "-D", s.data()) })
 }
 
-// start runs a command that becomes the server, and waits for it.
-func (s *Server) start(t testing.TB, cmd *exec.Cmd) {
+// start runs a command that becomes the server, and waits for it. One that ends is
+// run again: processes of a killed server may hold its memory for a moment.
+func (s *Server) start(t testing.TB, command func() *exec.Cmd) {
 	t.Helper()
-	s.cmd = cmd
-	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.cmd.Stdout, s.cmd.Stderr = log, log
-	if err := errors.Join(s.cmd.Start(), log.Close()); err != nil {
-		t.Fatal(err)
-	}
+	ended := s.spawn(t, command())
 	until := time.Now().Add(deadline)
 	for {
 		err := s.ping()
@@ -154,10 +153,34 @@ func (s *Server) start(t testing.TB, cmd *exec.Cmd) {
 		if time.Now().After(until) {
 			t.Fatalf("postgres does not start: %v\n%s", err, s.Log())
 		}
+		select {
+		case <-ended:
+			ended = s.spawn(t, command())
+		default:
+		}
 		<-time.After(20 * time.Millisecond)
 	}
 }
 
+// spawn runs a command that becomes the server. Ended is closed when it ends.
+func (s *Server) spawn(t testing.TB, cmd *exec.Cmd) (ended <-chan struct{}) {
+	t.Helper()
+	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := errors.Join(cmd.Start(), log.Close()); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(done) }()
+	s.cmd, s.ended = cmd, done
+	return done
+}
+
+// ping tells whether this server answers, and not another one in its place: a
+// ledger of the same name would be there, under another key.
 func (s *Server) ping() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -165,7 +188,12 @@ func (s *Server) ping() error {
 	if err != nil {
 		return err
 	}
-	return c.Close(ctx)
+	var data string
+	err = c.QueryRow(ctx, "SHOW data_directory").Scan(&data)
+	if err == nil && data != s.data() {
+		err = fmt.Errorf("another server answers at %s, with its data in %s", s.Address(), data)
+	}
+	return errors.Join(err, c.Close(ctx))
 }
 
 // plain is the address of the server itself.
@@ -209,7 +237,7 @@ func (s *Server) Stop(t testing.TB) {
 	if err := s.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	_ = s.cmd.Wait()
+	<-s.ended
 	s.cmd = nil
 }
 
@@ -226,7 +254,7 @@ func (s *Server) Kill(t testing.TB) {
 	for _, child := range append(children, childrenOf(pid)...) {
 		_ = syscall.Kill(child, syscall.SIGKILL)
 	}
-	_ = s.cmd.Wait()
+	<-s.ended
 	s.cmd = nil
 	until := time.Now().Add(deadline)
 	for _, child := range children { // they are no children of ours
@@ -291,8 +319,8 @@ func somebody() (*syscall.Credential, error) {
 	return nil, errors.New("there is neither a user postgres nor nobody")
 }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freePort(host string) (int, error) {
+	l, err := net.Listen("tcp", host+":0")
 	if err != nil {
 		return 0, err
 	}
