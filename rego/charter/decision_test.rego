@@ -116,6 +116,24 @@ test_charter_and_state_revoke_nodes if {
 	decide_state({}, {"revocations": {"edge-1": {"until": "2026-05-01"}}}).allow
 }
 
+# A waiver lets edge-7 export; fixture.ask stamps 2026-06-01T00:00:00Z.
+taking := {"node": "edge-7", "operation": "export"}
+
+test_a_revoked_node_exports_until_its_window_ends if {
+	decide_state(taking, {}).allow
+	open := {"revocations": {"edge-7": {"reason": "left", "export_until": "2026-06-01T00:00:01Z"}}}
+	decide_state(taking, open).allow
+	summary(decide_state({"node": "edge-7"}, open)) == [false, "denied", "standing", ["node_revoked", "waiver_applied"]]
+	decide_state({"node": "edge-7", "operation": "read"}, open).allow
+	every end in ["2026-06-01T00:00:00Z", "2026-06-01", "soon", "", null, 1893456000, ["2027-01-01"]] {
+		closed := {"revocations": {"edge-7": {"export_until": end}}}
+		summary(decide_state(taking, closed)) == [false, "denied", "standing", ["node_revoked", "waiver_applied"]]
+	}
+	not_allowed(decide_state(object.union(taking, {"time": ""}), open))
+	suspended := object.union(open, {"standing": {"edge-7": {"state": "suspended"}}})
+	summary(decide_state(taking, suspended)) == [false, "suspended", "standing", ["node_suspended", "waiver_applied"]]
+}
+
 test_stale_policy if {
 	stale := [{"op": "replace", "path": "/charter/stale_ns", "value": 1780272000000000000}] # 2026-06-01
 	decide_tables({"time": "2026-05-31T23:59:59Z"}, stale).allow

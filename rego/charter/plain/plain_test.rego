@@ -22,6 +22,7 @@ questions contains fixture.ask(object.union({"metric": metric}, extra)) if {
 states := [
 	{"standing": {"edge-1": {"state": "suspended"}}},
 	{"revocations": {"edge-1": {}}},
+	{"revocations": {"edge-1": {"export_until": "2027-01-01"}, "edge-7": {"export_until": "2027-01-01"}}},
 	{"overrides": {"o": {"clauses": ["net.plain"], "until": "2027-01-01", "retention": "90d"}}},
 ]
 
@@ -34,6 +35,7 @@ test_both_ways_agree_with_state if {
 	every state in states {
 		agree(fixture.ask({"metric": "plain"}), state)
 		agree(fixture.ask({"metric": "guarded"}), state)
+		agree(fixture.ask({"operation": "export", "node": "edge-7"}), state)
 	}
 }
 

@@ -32,6 +32,13 @@ default ended(_) := false
 ended(until) if passed(ns(until))
 
 # METADATA
+# title: Ahead
+# description: The instant is still to come, and that is certain.
+default ahead(_) := false
+
+ahead(until) if now_ns < ns(until)
+
+# METADATA
 # title: Running
 # description: A grant from and until those times holds now. Bounds that cannot be read grant nothing.
 default running(_, _) := false

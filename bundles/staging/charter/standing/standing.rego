@@ -42,6 +42,12 @@ admitted if object.get(revocations, input.node, null) == null
 
 admitted if clock.ended(revocations[input.node].until)
 
+# A node whose data access ends may still take its own data away for a while.
+admitted if {
+	input.operation == "export"
+	clock.ahead(revocations[input.node].export_until)
+}
+
 default standing := {}
 
 standing := data.charter_state.standing
