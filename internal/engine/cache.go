@@ -80,18 +80,33 @@ type counters struct {
 }
 
 // snapshot is a policy with its answers. It is made anew for every swap, so that no
-// answer outlives its policy and state.
+// answer outlives its policy and what of its state it depends on.
 type snapshot struct {
 	*Policy
+	*shared
 
 	engine *Engine
+}
+
+// shared are the answers of the snapshots of a family. They hold also when a snapshot
+// that is active no more adds one.
+type shared struct {
 	// answers is nil when there is no cache. Decisions in it are shared.
 	answers *otter.Cache[key, *decision.Decision]
 	broken  atomic.Bool // a mismatch was found
 }
 
+// following is the snapshot of p that follows another one, nil for none. It keeps the
+// answers when both are of one family.
+func (e *Engine) following(before *snapshot, p *Policy) *snapshot {
+	if before == nil || before.keys == nil || p.keys == nil || before.keys.family != p.keys.family || before.broken.Load() {
+		return e.snapshot(p)
+	}
+	return &snapshot{Policy: p, shared: before.shared, engine: e}
+}
+
 func (e *Engine) snapshot(p *Policy) *snapshot {
-	s := &snapshot{Policy: p, engine: e}
+	s := &snapshot{Policy: p, shared: &shared{}, engine: e}
 	if p.keys == nil || e.options.CacheSize < 0 {
 		return s
 	}

@@ -5,6 +5,8 @@ import "slices"
 // circumstances is what the state document means for keys: which nodes it and
 // the charter speak of, and when something changes by itself.
 type circumstances struct {
+	*family
+
 	// off says why nothing can be cached under this state, "" when it can.
 	off      string
 	mentions mentions
@@ -13,7 +15,6 @@ type circumstances struct {
 	// the labels that groups ask for. Nodes that agree in these are one place.
 	located     map[string]any
 	groupLabels []string
-	places      *interner
 	// points are the instants at which a decision can change, in nanoseconds
 	// since 1970, ascending.
 	points []int64
@@ -32,11 +33,9 @@ func (c *circumstances) granted(role, node string) bool {
 
 // under reads the state document. Charter entries about nodes and the change
 // points of the charter are those of the vocabulary.
-func (v *vocabulary) under(state any) circumstances {
-	c := circumstances{
-		mentions: mentions{}, points: slices.Clone(v.points), groupLabels: v.groupLabels, places: &interner{},
-	}
-	c.mentions.entries(v.spoken)
+func (v *vocabulary) under(state any, l *family) circumstances {
+	c := circumstances{family: l, mentions: mentions{}, points: slices.Clone(v.points), groupLabels: v.groupLabels}
+	c.mentions.entries(v.spoken, "until")
 	if state == nil {
 		c.sort()
 		return c
@@ -45,12 +44,15 @@ func (v *vocabulary) under(state any) circumstances {
 	if !ok {
 		return circumstances{off: "the state is not an object"}
 	}
-	for _, section := range []string{"standing", "revocations"} {
-		entries, ok := table(document, section)
+	for _, section := range []struct {
+		name  string
+		times []string
+	}{{"standing", []string{"until"}}, {"revocations", []string{"until", "export_until"}}} {
+		entries, ok := table(document, section.name)
 		if !ok {
-			return circumstances{off: "state: " + section + " is not an object"}
+			return circumstances{off: "state: " + section.name + " is not an object"}
 		}
-		c.mentions.entries(entries)
+		c.mentions.entries(entries, section.times...)
 	}
 	if c.grants, ok = table(document, "grants"); !ok {
 		return circumstances{off: "state: grants is not an object"}

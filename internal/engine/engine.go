@@ -47,12 +47,13 @@ func NewWith(o Options) *Engine {
 }
 
 // Swap makes p the active policy, with an empty cache or that of [Engine.Warm], and returns the one
-// before, nil at first. Decisions under way finish on the policy they began
-// with. A nil p unloads.
+// before, nil at first. When p was made of that one by [Policy.WithState], and only
+// standings and revocations differ, it keeps the cache. Decisions under way finish on
+// the policy they began with. A nil p unloads.
 func (e *Engine) Swap(p *Policy) (previous *Policy) {
 	var next *snapshot
 	if p != nil {
-		next = e.snapshot(p)
+		next = e.following(e.active.Load(), p)
 	}
 	if warm := e.next.Swap(nil); warm != nil && warm.Policy == p {
 		next = warm

@@ -47,12 +47,24 @@ type keyer struct {
 	circumstances
 }
 
-// newKeyer returns nil and the reason when no question of the snapshot has a key.
-func newKeyer(v *vocabulary, why string, state any) (y *keyer, off string) {
+// newKeyer returns nil and the reason when no question of the snapshot has a key. It
+// keeps the family of the keyer before, nil for none, when that is of the same
+// vocabulary and its state differs in nothing but what is said about nodes.
+func newKeyer(v *vocabulary, why string, state any, before *keyer) (y *keyer, off string) {
 	if v == nil {
 		return nil, why
 	}
-	c := v.under(state)
+	l := newFamily(state)
+	if before != nil && before.vocabulary == v && before.family.continues(l) {
+		l = before.family
+	}
+	c := v.under(state, l)
+	if c.off == "" && !c.number(state) {
+		c.family = newFamily(state) // the one before is full
+		if !c.number(state) {
+			c.ordinals()
+		}
+	}
 	if c.off != "" {
 		return nil, c.off
 	}

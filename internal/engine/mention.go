@@ -9,7 +9,7 @@ import (
 // mention is what charter and state say about one node by its name. Such a node
 // is a class of its own, and some of what is said ends by itself.
 type mention struct {
-	number uint32 // counted from 1
+	number uint32 // from 1: of the node and what is said about it, see family
 	// points are the instants at which that changes, in nanoseconds since 1970,
 	// ascending.
 	points []int64
@@ -22,14 +22,15 @@ type mentions map[string]*mention
 
 func (m mentions) of(node string) *mention {
 	if m[node] == nil {
-		m[node] = &mention{number: uint32(len(m) + 1)}
+		m[node] = &mention{}
 	}
 	return m[node]
 }
 
-// entries notes a table by node whose rows may say until when they hold. Until is
-// read by the rules only when it is a text; a row without it holds for good.
-func (m mentions) entries(rows map[string]any) {
+// entries notes a table by node whose rows may say, in these fields, when what they
+// mean changes. The rules read them only when they are texts; a row without them
+// means the same for good.
+func (m mentions) entries(rows map[string]any, times ...string) {
 	for node, row := range rows {
 		at := m.of(node)
 		fields, ok := row.(map[string]any)
@@ -37,19 +38,24 @@ func (m mentions) entries(rows map[string]any) {
 			at.unusual = true
 			continue
 		}
-		until, given := fields["until"]
-		if !given {
-			continue
+		for _, name := range times {
+			if v, given := fields[name]; given {
+				at.change(v)
+			}
 		}
-		point, ok := changePoint(until)
-		if !ok {
-			at.unusual = true
-			continue
-		}
-		i, known := slices.BinarySearch(at.points, point)
-		if !known {
-			at.points = slices.Insert(at.points, i, point)
-		}
+	}
+}
+
+// change notes a time at which what is said changes.
+func (m *mention) change(v any) {
+	point, ok := changePoint(v)
+	if !ok {
+		m.unusual = true
+		return
+	}
+	i, known := slices.BinarySearch(m.points, point)
+	if !known {
+		m.points = slices.Insert(m.points, i, point)
 	}
 }
 

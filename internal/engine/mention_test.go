@@ -15,8 +15,11 @@ func TestMentionedNodes(t *testing.T) {
 			"edge-3": doc{"state": "suspended", "until": "2026-05-01T00:00:00Z"},
 			"edge-4": doc{"state": "warned"},
 		},
-		"revocations": doc{"edge-2": doc{"until": "2026-05-01"}},
-		"overrides":   doc{"o-1": doc{"clauses": []any{"net.latency"}, "nodes": []any{"edge-6"}, "until": "2026-04-01"}},
+		"revocations": doc{
+			"edge-2": doc{"until": "2026-05-01"},
+			"edge-9": doc{"export_until": "2026-04-01", "until": "2026-05-01"},
+		},
+		"overrides": doc{"o-1": doc{"clauses": []any{"net.latency"}, "nodes": []any{"edge-6"}, "until": "2026-04-01"}},
 	})
 	e := active(p, Options{})
 	for _, tc := range []struct {
@@ -40,6 +43,36 @@ func TestMentionedNodes(t *testing.T) {
 			}
 			if after := e.Stats(); after.Bypassed != before.Bypassed {
 				t.Errorf("%s at %s is not cached", tc.node, tc.time)
+			}
+		}
+	}
+}
+
+// A revoked node exports until its window ends, and again when its revocation does;
+// the answers of these times are kept apart.
+func TestMentionedWindow(t *testing.T) {
+	e := active(compiled(t, doc{"revocations": doc{
+		"edge-9": doc{"export_until": "2026-04-01", "until": "2026-05-01"},
+		"edge-8": doc{"export_until": "soon"},
+	}}), Options{})
+	for range 2 {
+		for _, tc := range []struct {
+			node, time, outcome string
+			cached              bool
+		}{
+			{"edge-9", "2026-03-31T23:59:59.999999999Z", decision.Allowed, true},
+			{"edge-9", "2026-04-01T00:00:00Z", decision.Denied, true},
+			{"edge-9", "2026-04-30", decision.Denied, true},
+			{"edge-9", "2026-05-01", decision.Allowed, true},
+			{"edge-8", "2026-03-01", decision.Denied, false},
+		} {
+			before := e.Stats()
+			d, err := e.Decide(t.Context(), decision.Input{Metric: "own", Role: "exporter", Operation: decision.Export, Node: tc.node, Time: tc.time})
+			if err != nil || d.Outcome != tc.outcome {
+				t.Errorf("%s at %s: %s, %v", tc.node, tc.time, d.Outcome, err)
+			}
+			if after := e.Stats(); (after.Bypassed == before.Bypassed) != tc.cached {
+				t.Errorf("%s at %s: cached is not %v", tc.node, tc.time, tc.cached)
 			}
 		}
 	}

@@ -65,7 +65,7 @@ func Prepare(ctx context.Context, b *bundle.Bundle, state map[string]any) (*Poli
 	}
 	p := &Policy{query: query, tables: tables, charter: c, revision: c.Revision(), names: newNames(c)}
 	p.vocabulary, p.uncached = vocabularyOf(modules(b), query, tables)
-	p.keys, p.uncached = newKeyer(p.vocabulary, p.uncached, data[stateRoot])
+	p.keys, p.uncached = newKeyer(p.vocabulary, p.uncached, data[stateRoot], nil)
 	return p, nil
 }
 
@@ -97,7 +97,7 @@ func (p *Policy) WithState(ctx context.Context, state map[string]any) (*Policy, 
 	next := *p
 	next.query = query
 	if p.vocabulary != nil {
-		next.keys, next.uncached = newKeyer(p.vocabulary, "", data[stateRoot])
+		next.keys, next.uncached = newKeyer(p.vocabulary, "", data[stateRoot], p.keys)
 	}
 	return &next, nil
 }

@@ -29,7 +29,7 @@ func TestSources(t *testing.T) {
 		policy               *Policy
 		latency, gps, serial string
 	}{
-		{"file", written, "testdata/cache.yaml:13", "testdata/cache.yaml:22", "testdata/cache.yaml:23"},
+		{"file", written, "testdata/cache.yaml:14", "testdata/cache.yaml:24", "testdata/cache.yaml:25"},
 		{"bundle", p, "charter.yaml:" + lineIn(t, c, "net.latency"), "charter.yaml:" + lineIn(t, c, "privacy.location"), "charter.yaml:" + lineIn(t, c, "privacy.serial")},
 	} {
 		e := active(tc.policy, Options{})

@@ -173,7 +173,14 @@ func worldState(t *rapid.T) object {
 		maybe(t, "until", 2, func() { entry["until"] = one(t, "until", "2026-04-01", "2026-02-01T00:00:00Z") })
 		s["standing"] = object{node(): entry}
 	})
-	maybe(t, "revocations", 3, func() { s["revocations"] = object{node(): object{"reason": "left", "until": "2026-03-01T12:00:00Z"}} })
+	maybe(t, "revocations", 3, func() {
+		entry := object{"reason": "left"}
+		maybe(t, "revoked until", 2, func() { entry["until"] = "2026-03-01T12:00:00Z" })
+		maybe(t, "export until", 2, func() {
+			entry["export_until"] = one(t, "export until", "2026-04-01", "2026-02-01T00:00:00Z", "2026-06-01T00:00:00Z", "2026-06-01T00:00:00Z", "soon")
+		})
+		s["revocations"] = object{node(): entry}
+	})
 	maybe(t, "overrides", 2, func() {
 		o := object{
 			"clauses": some(t, "clauses", []string{"c.0", "c.1", "c.network"}, 1), "until": one(t, "until", "2026-04-01", "2026-06-01T00:00:00Z"),

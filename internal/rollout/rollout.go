@@ -150,7 +150,11 @@ func (r *Rollout) Swap(active, candidate *engine.Policy) (previous *engine.Polic
 		if candidate != nil {
 			t.engine.Swap(candidate)
 		}
-		t.window.reset() // it was about other policies
+		// What differed counts on under another state: a node that gets itself
+		// suspended must not keep a bad candidate from being stopped.
+		if previous == nil || active == nil || previous.Revision() != active.Revision() {
+			t.window.reset() // it was about other policies
+		}
 	}
 	return previous
 }

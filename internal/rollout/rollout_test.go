@@ -219,10 +219,16 @@ func TestThreshold(t *testing.T) {
 		}
 		wrong(t, r)
 		wrong(t, r)
-		r.Swap(edited(t), nil)
+		r.Swap(edited(t, "1.0.0", "1.1.0"), nil)
 		wrong(t, r)
 		wrong(t, r)
 	}, "")
+	run("another state is none", func(t *testing.T, r *Rollout) {
+		wrong(t, r)
+		wrong(t, r)
+		r.Swap(edited(t), nil) // nodes can bring that about
+		wrong(t, r)
+	}, "threshold")
 	run("a higher percentage is no new beginning", func(t *testing.T, r *Rollout) {
 		wrong(t, r)
 		wrong(t, r)
