@@ -97,7 +97,7 @@ func describeData(e *ledger.Entry) []fact {
 	case ledger.Activation:
 		return describe(e, describeActivation)
 	}
-	return rawData(e)
+	return describeEnforcement(e)
 }
 
 // shortKey is the name and the hash of a public key, which tell it from others.
