@@ -20,16 +20,13 @@ type cacheCollector struct {
 // Cache exports the counters of an engine's decision cache. It is called at most
 // once.
 func (m *Metrics) Cache(stats func() engine.Stats) {
-	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc(name, help, labels, nil)
-	}
 	m.registry.MustRegister(&cacheCollector{
 		stats:      stats,
-		decisions:  desc("charter_cache_decisions_total", "Decisions by what the cache had to do with them: hit, miss, bypass, or repeat within a batch.", "result"),
-		verified:   desc("charter_cache_verified_total", "Hits that were evaluated all the same and compared."),
-		mismatches: desc("charter_cache_mismatches_total", "Hits that were not confirmed; more than 0 is a defect, and the cache is off."),
-		entries:    desc("charter_cache_entries", "Answers in the cache of the active policy, about."),
-		enabled:    desc("charter_cache_enabled", "1 while the active policy has a cache, else 0."),
+		decisions:  m.reading(typeCounter, "charter_cache_decisions_total", "Decisions by what the cache had to do with them: hit, miss, bypass, or repeat within a batch.", closed("result", "hit", "miss", "bypass", "repeat")),
+		verified:   m.reading(typeCounter, "charter_cache_verified_total", "Hits that were evaluated all the same and compared."),
+		mismatches: m.reading(typeCounter, "charter_cache_mismatches_total", "Hits that were not confirmed; more than 0 is a defect, and the cache is off."),
+		entries:    m.reading(typeGauge, "charter_cache_entries", "Answers in the cache of the active policy, about."),
+		enabled:    m.reading(typeGauge, "charter_cache_enabled", "1 while the active policy has a cache, else 0."),
 	})
 }
 
@@ -52,10 +49,6 @@ func (c *cacheCollector) Collect(ch chan<- prometheus.Metric) {
 	counter(c.decisions, s.Repeated, "repeat")
 	counter(c.verified, s.Verified)
 	counter(c.mismatches, s.Mismatches)
-	on := 0.0
-	if s.Off == "" {
-		on = 1
-	}
 	ch <- prometheus.MustNewConstMetric(c.entries, prometheus.GaugeValue, float64(s.Entries))
-	ch <- prometheus.MustNewConstMetric(c.enabled, prometheus.GaugeValue, on)
+	ch <- prometheus.MustNewConstMetric(c.enabled, prometheus.GaugeValue, boolean(s.Off == ""))
 }

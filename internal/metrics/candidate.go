@@ -1,8 +1,6 @@
 package metrics
 
 import (
-	"strings"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/westworld-charter/charter/internal/rollout"
@@ -21,10 +19,10 @@ type candidateCollector struct {
 func (m *Metrics) Candidate(stats func() rollout.Stats) {
 	m.registry.MustRegister(&candidateCollector{
 		stats:     stats,
-		decisions: prometheus.NewDesc("charter_candidate_decisions_total", "Questions decided by the active policy and by a candidate, by how the answers differ: none, widened (only the candidate allows), narrowed, obligations, or explanation alone.", []string{"difference"}, nil),
-		dropped:   prometheus.NewDesc("charter_candidate_dropped_total", "Questions not compared with a candidate, because too many were waiting or a policy was replaced meanwhile.", nil, nil),
-		percent:   prometheus.NewDesc("charter_candidate_percent", "Percentage of nodes that a candidate answers now; 0 in shadow and without one.", nil, nil),
-		stopped:   prometheus.NewDesc("charter_candidate_stopped", "1 while a candidate is out, stopped by itself or by an operator, else 0.", nil, nil),
+		decisions: m.reading(typeCounter, "charter_candidate_decisions_total", "Questions decided by the active policy and by a candidate, by how the answers differ: none, widened (only the candidate allows), narrowed, obligations, or explanation alone.", closed("difference", differences()...)),
+		dropped:   m.reading(typeCounter, "charter_candidate_dropped_total", "Questions not compared with a candidate, because too many were waiting or a policy was replaced meanwhile."),
+		percent:   m.reading(typeGauge, "charter_candidate_percent", "Percentage of nodes that a candidate answers now; 0 in shadow and without one."),
+		stopped:   m.reading(typeGauge, "charter_candidate_stopped", "1 while a candidate is out, stopped by itself or by an operator, else 0."),
 	})
 }
 
@@ -43,21 +41,14 @@ func (c *candidateCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	ch <- prometheus.MustNewConstMetric(c.dropped, prometheus.CounterValue, float64(s.Dropped))
 	ch <- prometheus.MustNewConstMetric(c.percent, prometheus.GaugeValue, float64(s.Percent))
-	stopped := 0.0
-	if s.Stopped {
-		stopped = 1
-	}
-	ch <- prometheus.MustNewConstMetric(c.stopped, prometheus.GaugeValue, stopped)
+	ch <- prometheus.MustNewConstMetric(c.stopped, prometheus.GaugeValue, boolean(s.Stopped))
 }
 
-// Promoted records that p, which was loaded as a candidate, became the active
-// policy.
-func (m *Metrics) Promoted(p Policy) { m.policy.activate(p) }
-
-// activate replaces the active policy. Prometheus accepts nothing but UTF-8.
-func (c *policyCollector) activate(p Policy) {
-	for _, label := range []*string{&p.Charter, &p.Release, &p.Revision} {
-		*label = strings.ToValidUTF8(*label, "\uFFFD")
+// differences are the kinds of a rollout.
+func differences() []string {
+	var list []string
+	for _, k := range rollout.Kinds() {
+		list = append(list, k.String())
 	}
-	c.active.Store(&p)
+	return list
 }

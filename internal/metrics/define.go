@@ -10,30 +10,21 @@ import (
 	"github.com/westworld-charter/charter/internal/decision"
 )
 
-func counterVec(name, help string, labels ...string) *prometheus.CounterVec {
-	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
-}
-
-func gaugeVec(name, help string, labels ...string) *prometheus.GaugeVec {
-	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
-}
-
-func histogram(name, help string, buckets []float64) prometheus.Histogram {
-	return prometheus.NewHistogram(histogramOpts(name, help, buckets))
-}
-
 // histogramOpts describes a histogram that is native for servers that scrape
-// native histograms, and has classic buckets for all others.
+// native histograms, and has classic buckets for all others. Exemplars are those
+// of the classic buckets: one for each, and nothing to search.
 func histogramOpts(name, help string, buckets []float64) prometheus.HistogramOpts {
 	return prometheus.HistogramOpts{
 		Name: name, Help: help, Buckets: buckets,
 		NativeHistogramBucketFactor:     1.1,
 		NativeHistogramMaxBucketNumber:  100,
 		NativeHistogramMinResetDuration: time.Hour,
+		NativeHistogramMaxExemplars:     -1,
 	}
 }
 
 // decisionBuckets cover a cached decision (10 µs) to one that is out of bounds.
+// 50 ms is the service level.
 func decisionBuckets() []float64 {
 	return []float64{
 		10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6,
@@ -41,12 +32,41 @@ func decisionBuckets() []float64 {
 	}
 }
 
-// oneOf returns v when it is on the list, else other.
+// commitBuckets cover a solid-state disk (0.5 ms) to one that hangs.
+func commitBuckets() []float64 {
+	return []float64{0.5e-3, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1, 5, 30}
+}
+
+// reactionBuckets cover what people wait for: 1 s and 5 s are service levels.
+func reactionBuckets() []float64 {
+	return []float64{1e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 2.5, 5, 10, 30, 60, 300, 3600}
+}
+
+// oneOf returns v when it is on the list, else [Other].
 func oneOf(v string, list []string) string {
 	if slices.Contains(list, v) {
 		return v
 	}
-	return other
+	return Other
+}
+
+// closed is a label whose values are those of a list alone.
+func closed(name string, values ...string) Label { return Label{Name: name, Values: values} }
+
+// listed is a label whose values are those of a list, or [Other].
+func listed(name string, values []string) Label {
+	if values = slices.Clone(values); !slices.Contains(values, Other) {
+		values = append(values, Other)
+	}
+	return Label{Name: name, Values: values}
+}
+
+// boolean is a gauge of something that is so or not.
+func boolean(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 // denials are the outcomes that keep a metric from a caller. A question that
@@ -79,3 +99,13 @@ func methods() []string {
 func identities() []string { return []string{"cert", "token", "self", "none"} }
 
 func admissions() []string { return []string{"ok", "unauthenticated", "forbidden", "limited"} }
+
+// severities are those that an incident can have.
+func severities() []string { return []string{"low", "medium", "high", "critical"} }
+
+// violationTypes are those of the charter language.
+func violationTypes() []string {
+	return []string{
+		"silent_collection", "behavioral_prediction", "data_extraction", "unauthorized_override", "algorithm_manipulation", "exploitation",
+	}
+}

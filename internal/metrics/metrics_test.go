@@ -2,6 +2,7 @@ package metrics_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,16 +16,24 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
+	"github.com/westworld-charter/charter/internal/charter"
 	"github.com/westworld-charter/charter/internal/decision"
 	"github.com/westworld-charter/charter/internal/engine"
+	"github.com/westworld-charter/charter/internal/ledger"
 	"github.com/westworld-charter/charter/internal/metrics"
 	"github.com/westworld-charter/charter/internal/rollout"
 )
 
 func scrape(t *testing.T, m *metrics.Metrics) string {
 	t.Helper()
-	w := httptest.NewRecorder()
-	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	return scrapeAs(t, m, "text/plain")
+}
+
+func scrapeAs(t *testing.T, m *metrics.Metrics, format string) string {
+	t.Helper()
+	w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	r.Header.Set("Accept", format)
+	m.Handler().ServeHTTP(w, r)
 	if w.Code != http.StatusOK {
 		t.Fatalf("scrape: %d %s", w.Code, w.Body)
 	}
@@ -38,9 +47,10 @@ func scrape(t *testing.T, m *metrics.Metrics) string {
 // used returns metrics in which every family has at least one series.
 func used() *metrics.Metrics {
 	m := metrics.New(metrics.Build{Version: "v1.2.3", Commit: "abc", GoVersion: "go1.26"})
-	m.Activated(metrics.Policy{Charter: "production", Release: "1.2.0", Revision: "production-1.2.0+aa"}, time.Unix(1750000000, 0), time.Millisecond)
-	m.Decided(decision.Decision{Allow: true, Outcome: decision.Allowed, Mode: decision.Enforce}, decision.Collect, 40*time.Microsecond)
-	m.Served("/v1/check", http.MethodPost, http.StatusOK, time.Millisecond)
+	m.Activated(policy("production", "1.2.0", "production-1.2.0+aa"), time.Unix(1750000000, 0), time.Millisecond)
+	decided(m, decision.Decision{Allow: true, Outcome: decision.Allowed, Mode: decision.Enforce}, decision.Collect, 40*time.Microsecond)
+	decided(m, decision.Decision{Outcome: decision.Forbidden, Mode: decision.Enforce}, decision.Collect, 40*time.Millisecond)
+	m.Served(context.Background(), "/v1/check", http.MethodPost, http.StatusOK, time.Millisecond)
 	m.Admitted("cert", "ok")
 	m.Degraded(true)
 	m.Cache(func() engine.Stats {
@@ -53,7 +63,42 @@ func used() *metrics.Metrics {
 		}
 		return s
 	})
+	m.Ledger(func() metrics.LedgerStats {
+		return metrics.LedgerStats{Up: true, Size: 12, Queued: 1, Witnessed: 11, ClockBack: 2, Lost: 3, Cosigned: true}
+	})
+	m.Enforcement(func() metrics.EnforcementStats {
+		return metrics.EnforcementStats{
+			Investigations: map[string]int{"critical": 2, "odd": 1}, Overdue: 1, Overrides: 1,
+			Standings: map[string]int{"suspended": 3, "odd": 4}, Revoked: 5,
+		}
+	})
+	m.Notifications(func() metrics.NotificationStats { return metrics.NotificationStats{Queued: 1, Dead: 2, Failing: 3} })
+	m.NotificationDelivered("critical", false, time.Second)
+	m.NotificationFailed("slack", "refused")
+	m.ReportLatency(time.Second)
+	m.StandingLatency(time.Second)
+	m.RevocationLatency(time.Second)
+	m.LedgerFailed()
+	m.LedgerCommitted(ledger.Commit{Rows: history(0)}, time.Millisecond)
 	return m
+}
+
+func policy(name, version, revision string) metrics.Policy {
+	c := &charter.Charter{Metadata: charter.Metadata{Name: name, Version: version, Expires: "2029-01-11"}}
+	c.Enforcement.Grace = "24h"
+	c.Committee.Members = []charter.Member{{ID: "ana"}, {ID: "ben"}}
+	c.Notify = []charter.Receiver{{Name: "committee"}}
+	return metrics.Policy{Charter: c, Revision: revision}
+}
+
+// decided records a decision about a question with that operation alone; none for
+// "".
+func decided(m *metrics.Metrics, d decision.Decision, operation string, took time.Duration) {
+	var in *decision.Input
+	if operation != "" {
+		in = &decision.Input{Operation: operation}
+	}
+	m.Decided(context.Background(), in, &d, took)
 }
 
 func wantLines(t *testing.T, got string, lines ...string) {
@@ -71,15 +116,19 @@ func TestSeries(t *testing.T) {
 		t, got,
 		`charter_build_info{commit="abc",goversion="go1.26",version="v1.2.3"} 1`,
 		`charter_decisions_total{mode="enforce",operation="collect",outcome="allowed"} 1`,
-		`charter_decision_duration_seconds_bucket{le="2.5e-05"} 0`,
-		`charter_decision_duration_seconds_bucket{le="5e-05"} 1`,
+		`charter_metric_validation_latency_seconds_bucket{result="allow",le="2.5e-05"} 0`,
+		`charter_metric_validation_latency_seconds_bucket{result="allow",le="5e-05"} 1`,
 		`charter_http_requests_total{code="200",method="POST",route="/v1/check"} 1`,
 		`charter_policy_info{charter="production",revision="production-1.2.0+aa"} 1`,
 		`charter_policy_version{charter="production",version="1.2.0"} 1`,
 		`charter_policy_last_load_timestamp_seconds 1.75e+09`,
 		`charter_policy_loads_total{result="success"} 1`,
 		`charter_policy_loads_total{result="failure"} 0`,
-		`metric_access_denied_total{outcome="forbidden"} 0`,
+		`metric_access_denied_total{outcome="forbidden"} 1`,
+		`charter_forbidden_metric_attempts_total{metric="other",node="other",status="blocked"} 1`,
+		`charter_policy_stale_timestamp_seconds 1.8628704e+09`,
+		`charter_audit_committee_size 2`,
+		`charter_violations_total{node="edge-0",severity="critical",violation_type="silent_collection"} 1`,
 		`charter_http_admissions_total{identity="cert",result="ok"} 1`,
 		`charter_policy_degraded 1`,
 		`charter_cache_decisions_total{result="hit"} 9`,
@@ -116,14 +165,14 @@ func TestOnlyRealDenialsCount(t *testing.T) {
 		{Allow: true, Outcome: decision.Allowed, Mode: decision.Enforce},
 		{Outcome: decision.InvalidRequest, Mode: decision.Enforce},
 	} {
-		m.Decided(d, decision.Collect, time.Millisecond)
+		decided(m, d, decision.Collect, time.Millisecond)
 	}
 	for _, line := range strings.Split(scrape(t, m), "\n") {
 		if strings.HasPrefix(line, "metric_access_denied_total") && !strings.HasSuffix(line, " 0") {
 			t.Errorf("counted what was not denied: %s", line)
 		}
 	}
-	m.Decided(decision.Decision{Outcome: decision.Forbidden, Mode: decision.Enforce}, decision.Collect, time.Millisecond)
+	decided(m, decision.Decision{Outcome: decision.Forbidden, Mode: decision.Enforce}, decision.Collect, time.Millisecond)
 	wantLines(t, scrape(t, m), `metric_access_denied_total{outcome="forbidden"} 1`)
 }
 
@@ -134,8 +183,8 @@ func TestCallersCannotMakeSeries(t *testing.T) {
 	count := func() int { return strings.Count(scrape(t, m), "\n") }
 	record := func(i int) {
 		s := fmt.Sprintf("evil-%d", i)
-		m.Decided(decision.Decision{Outcome: s, Mode: s, Clause: s}, s, time.Millisecond)
-		m.Served("unmatched", s, http.StatusNotFound, time.Millisecond)
+		decided(m, decision.Decision{Outcome: s, Mode: s, Clause: s}, s, time.Millisecond)
+		m.Served(t.Context(), "unmatched", s, http.StatusNotFound, time.Millisecond)
 		m.Admitted(s, s)
 	}
 	record(0)
@@ -151,17 +200,17 @@ func TestCallersCannotMakeSeries(t *testing.T) {
 
 func TestUnreadableQuestionHasNoDuration(t *testing.T) {
 	m := metrics.New(metrics.Build{})
-	m.Decided(decision.Decision{Outcome: decision.InvalidRequest, Mode: decision.Enforce}, "", 0)
+	decided(m, decision.Decision{Outcome: decision.InvalidRequest, Mode: decision.Enforce}, "", 0)
 	wantLines(
 		t, scrape(t, m),
-		`charter_decision_duration_seconds_count 0`,
+		`charter_metric_validation_latency_seconds_count{result="deny"} 0`,
 		`charter_decisions_total{mode="enforce",operation="other",outcome="invalid_request"} 1`,
 	)
 }
 
 func TestSwapReplacesTheRevision(t *testing.T) {
 	m := used()
-	m.Activated(metrics.Policy{Charter: "production", Release: "1.3.0", Revision: "production-1.3.0+bb"}, time.Unix(1760000000, 0), time.Millisecond)
+	m.Activated(policy("production", "1.3.0", "production-1.3.0+bb"), time.Unix(1760000000, 0), time.Millisecond)
 	got := scrape(t, m)
 	wantLines(t, got, `charter_policy_info{charter="production",revision="production-1.3.0+bb"} 1`, `charter_policy_loads_total{result="success"} 2`)
 	if strings.Contains(got, "1.2.0") {
@@ -177,7 +226,7 @@ func TestSwapReplacesTheRevision(t *testing.T) {
 
 func TestPromotionReplacesTheRevision(t *testing.T) {
 	m := used()
-	m.Promoted(metrics.Policy{Charter: "production", Release: "1.3.0", Revision: "production-1.3.0+bb"})
+	m.Promoted(policy("production", "1.3.0", "production-1.3.0+bb"))
 	got := scrape(t, m)
 	wantLines(t, got, `charter_policy_info{charter="production",revision="production-1.3.0+bb"} 1`, `charter_policy_loads_total{result="success"} 1`)
 	if strings.Contains(got, "1.2.0") {
@@ -190,7 +239,7 @@ func TestScrapeDuringSwaps(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for i := range 200 {
-			m.Activated(metrics.Policy{Charter: "c", Release: "1.0.0", Revision: fmt.Sprint(i)}, time.Unix(1, 0), 0)
+			m.Activated(policy("c", "1.0.0", fmt.Sprint(i)), time.Unix(1, 0), 0)
 		}
 	})
 	for range 20 {
@@ -203,7 +252,7 @@ func TestScrapeDuringSwaps(t *testing.T) {
 
 func TestNamesOfForeignPoliciesAreMadeValid(t *testing.T) {
 	m := metrics.New(metrics.Build{})
-	m.Activated(metrics.Policy{Charter: "\xff", Release: "1", Revision: "r\xfe"}, time.Unix(1, 0), 0)
+	m.Activated(policy("\xff", "1", "r\xfe"), time.Unix(1, 0), 0)
 	wantLines(t, scrape(t, m), "charter_policy_info{charter=\"\uFFFD\",revision=\"r\uFFFD\"} 1")
 }
 
