@@ -73,7 +73,11 @@ func (s *Server) access() (decisionapi.Access, error) {
 	if err != nil {
 		return decisionapi.Access{}, err
 	}
-	a := decisionapi.Access{Observe: s.metrics.Admitted, Routes: append(routes, s.reloadRoute())}
+	around, err := s.charterRoutes()
+	if err != nil {
+		return decisionapi.Access{}, err
+	}
+	a := decisionapi.Access{Observe: s.metrics.Admitted, Routes: append(append(routes, around...), s.reloadRoute())}
 	if s.options.authenticates() {
 		a.Authenticate = s.authenticate
 	}

@@ -75,6 +75,9 @@ func (s *Server) activate(ctx context.Context, p *engine.Policy, state map[strin
 		s.recordActive(ctx, before, p)
 	}
 	s.rollout.Swap(p, next)
+	if s.enforcer != nil {
+		s.enforcer.Activated()
+	}
 }
 
 // candidateStopped tells operators that a candidate is out.
@@ -216,8 +219,10 @@ func (s *Server) promote(ctx context.Context) (message string, err error) {
 	defer func() { s.trigger = "" }()
 	s.recordActive(ctx, before, p)
 	s.promoted = true
-	meta := p.Charter().Metadata
-	s.metrics.Promoted(metrics.Policy{Charter: meta.Name, Release: meta.Version, Revision: p.Revision()})
+	if s.enforcer != nil {
+		s.enforcer.Activated()
+	}
+	s.metrics.Promoted(metrics.Policy{Charter: p.Charter(), Revision: p.Revision(), State: s.state})
 	const hint = "put it where --charter or --bundle points: a restart, a reload and a change of that file return to what is there"
 	s.log.Warn("candidate promoted for this process alone", "revision", p.Revision(), "hint", hint)
 	return p.Revision() + " is active in this process alone; " + hint, nil

@@ -339,7 +339,7 @@ func (k *keeper) stop(ctx context.Context) error {
 
 // stats are figures for metrics.
 func (k *keeper) stats() metrics.LedgerStats {
-	s := metrics.LedgerStats{Up: k.fault.Load() == nil, Lost: k.auditor.Stats().Lost}
+	s := metrics.LedgerStats{Up: k.fault.Load() == nil, Lost: k.auditor.Stats().Lost, Cosigned: k.cosigned}
 	if p := k.last.Load(); p != nil {
 		s.Size = p.size
 	}

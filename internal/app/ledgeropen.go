@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,18 +13,16 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/westworld-charter/charter/internal/durable"
+	"github.com/westworld-charter/charter/internal/keyring"
 	"github.com/westworld-charter/charter/internal/ledger"
 	"github.com/westworld-charter/charter/internal/ledgerdb"
 	"github.com/westworld-charter/charter/internal/metrics"
 	"github.com/westworld-charter/charter/internal/witness"
 )
 
-// Names below Options.Data. The private key lies apart from what is copied to
-// auditors.
+// Names below Options.Data; those of keys are in package keyring.
 const (
-	ledgerDir     = "ledger"
-	ledgerKeyFile = "keys/ledger.key" // PRIVATE+KEY+… of a signed note, readable by its owner alone
-	ledgerPubFile = "ledger.pub"      // public keys, one on a line, the current one first
+	ledgerDir = "ledger"
 	// ledgerHeadFile keeps the head of a ledger in a database apart from it; a
 	// directory has its own.
 	ledgerHeadFile = "ledger.head"
@@ -83,9 +80,7 @@ type ledgerOpener struct {
 	options  LedgerOptions
 	log      *slog.Logger
 	metrics  *metrics.Metrics
-	signer   ledger.Signer
-	secret   string // of a key that is new and not written yet
-	retired  []note.Verifier
+	keys     *keyring.Ring
 	cosigner *witness.Client // nil without witnesses
 }
 
@@ -109,7 +104,7 @@ func (p *ledgerOpener) prepare() error {
 	if err := durable.MkdirAll(p.data); err != nil {
 		return &LedgerError{err, "--data must be a directory that can be written: decisions are recorded there. --insecure-no-ledger does without a record."}
 	}
-	if err := p.loadKey(); err != nil {
+	if err := p.loadKeys(); err != nil {
 		return err
 	}
 	if p.options.WitnessPolicy == "" {
@@ -119,12 +114,16 @@ func (p *ledgerOpener) prepare() error {
 	if err != nil {
 		return &LedgerError{Err: err}
 	}
-	own, err := ledger.VerifierOf(p.signer)
+	keys, err := p.keys.Others()
+	if err != nil {
+		return &LedgerError{Err: err}
+	}
+	own, err := note.NewVerifier(p.keys.Key())
 	if err != nil {
 		return &LedgerError{Err: err}
 	}
 	p.cosigner, err = witness.NewClient(witness.ClientOptions{
-		Policy: policy, Origin: p.signer.Name(), Keys: append([]note.Verifier{own}, p.retired...), Log: p.log,
+		Policy: policy, Origin: p.keys.Origin(), Keys: append(keys, own), Log: p.log,
 	})
 	if err != nil {
 		return &LedgerError{Err: fmt.Errorf("--witness-policy %s: %w", p.options.WitnessPolicy, err)}
@@ -132,57 +131,26 @@ func (p *ledgerOpener) prepare() error {
 	return nil
 }
 
-// loadKey reads the key of the ledger, or makes one that is written when the
+// loadKeys reads the keys of the ledger, or makes one that is written when the
 // ledger turns out to be new.
-func (p *ledgerOpener) loadKey() error {
-	path := p.path(ledgerKeyFile)
-	text, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		origin := first(p.options.Origin, defaultOrigin())
-		p.signer, p.secret, err = ledger.GenerateSigner(rand.Reader, origin)
-		if err != nil {
-			return &LedgerError{Err: err}
+func (p *ledgerOpener) loadKeys() (err error) {
+	p.keys, err = keyring.Load(p.data)
+	if errors.Is(err, keyring.ErrNone) {
+		if p.keys, err = keyring.New(p.data, first(p.options.Origin, defaultOrigin())); err == nil {
+			return nil
 		}
-		return nil
-	}
-	if err == nil {
-		p.signer, err = ledger.NewSigner(strings.TrimSpace(string(text)))
-	}
-	if err != nil {
-		return &LedgerError{Err: fmt.Errorf("read the key %s: %w", path, err)}
-	}
-	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
-		p.log.Warn("the key of the ledger can be read by others than its owner", "path", path, "hint", "chmod 600")
-	}
-	if p.options.Origin != "" && p.options.Origin != p.signer.Name() {
-		return &LedgerError{
-			fmt.Errorf("--ledger-origin is %s, and the key %s is of the log %s", p.options.Origin, path, p.signer.Name()),
-			"A log keeps its name. Leave --ledger-origin out, or begin another log with another --data.",
-		}
-	}
-	return p.loadRetired()
-}
-
-// loadRetired reads the public keys that have signed before.
-func (p *ledgerOpener) loadRetired() error {
-	path := p.path(ledgerPubFile)
-	text, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
 	}
 	if err != nil {
 		return &LedgerError{Err: err}
 	}
-	for line := range strings.Lines(string(text)) {
-		key, _, _ := strings.Cut(strings.TrimSpace(line), " ") // a range of sizes may follow
-		if key == "" || key == p.signer.VerifierKey() {
-			continue
+	for _, path := range p.keys.Exposed() {
+		p.log.Warn("a key of the ledger can be read by others than its owner", "path", path, "hint", "chmod 600")
+	}
+	if p.options.Origin != "" && p.options.Origin != p.keys.Origin() {
+		return &LedgerError{
+			fmt.Errorf("--ledger-origin is %s, and the key %s is of the log %s", p.options.Origin, p.keys.Path(), p.keys.Origin()),
+			"A log keeps its name. Leave --ledger-origin out, or begin another log with another --data.",
 		}
-		v, err := note.NewVerifier(key)
-		if err != nil {
-			return &LedgerError{Err: fmt.Errorf("read %s: %q is not a public key of a ledger", path, key)}
-		}
-		p.retired = append(p.retired, v)
 	}
 	return nil
 }
@@ -226,14 +194,30 @@ func (p *ledgerOpener) openLog(ctx context.Context, store ledger.Store, heads []
 	if err := p.settleKey(ctx, store); err != nil {
 		return nil, err
 	}
-	o := ledger.Options{Origin: p.signer.Name(), Signers: []ledger.Signer{p.signer}, Retired: p.retired, Heads: heads, Log: p.log}
+	signers, err := p.keys.Signers(ctx, store)
+	if err != nil {
+		return nil, err
+	}
+	others, err := p.keys.Others(signers...)
+	if err != nil {
+		return nil, err
+	}
+	o := ledger.Options{Origin: p.keys.Origin(), Signers: signers, Retired: others, Heads: heads, Log: p.log}
 	if p.cosigner != nil {
+		for _, s := range signers {
+			if v, err := ledger.VerifierOf(s); err == nil {
+				p.cosigner.Trust(v)
+			}
+		}
 		o.Cosign = p.cosigner
 		o.Heads = append(o.Heads, p.cosigner.Heads(ctx)...)
 	}
 	l, err := ledger.Open(ctx, timed{store, p.metrics.LedgerCommitted}, o)
 	if err != nil {
 		return nil, err
+	}
+	if err := p.finishKeys(ctx, l); err != nil {
+		return nil, errors.Join(err, l.Close())
 	}
 	return &opened{l, store}, nil
 }
@@ -245,10 +229,10 @@ func (p *ledgerOpener) settleKey(ctx context.Context, store ledger.Store) error 
 	if err != nil {
 		return err
 	}
-	key, public := p.path(ledgerKeyFile), p.path(ledgerPubFile)
+	key, public := p.keys.Path(), p.path(keyring.PublicFile)
 	_, err = os.Stat(public)
 	switch {
-	case size > 0 && p.secret != "":
+	case size > 0 && p.keys.Unsaved():
 		return &LedgerError{
 			fmt.Errorf("%s holds %d entries, and the key that signed them, %s, is missing", p.name(), size, key),
 			"Put the key back. Without it nothing can be appended; to begin another ledger, move this one away.",
@@ -261,41 +245,12 @@ func (p *ledgerOpener) settleKey(ctx context.Context, store ledger.Store) error 
 	case err != nil && !errors.Is(err, os.ErrNotExist):
 		return err
 	}
-	if p.secret == "" {
+	if !p.keys.Unsaved() {
 		return nil
 	}
-	if err := durable.MkdirAll(filepath.Dir(key)); err != nil {
+	if err := p.keys.Save(); err != nil {
 		return err
 	}
-	if err := durable.WriteFile(key, []byte(p.secret+"\n")); err != nil {
-		return err
-	}
-	p.secret = ""
-	p.log.Info("key of the ledger made", "path", key, "public", p.signer.VerifierKey())
+	p.log.Info("key of the ledger made", "path", key, "public", p.keys.Key())
 	return nil
-}
-
-// publish writes the public keys beside the ledger, once it has entries.
-func (p *ledgerOpener) publish() error {
-	path := p.path(ledgerPubFile)
-	before, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	current := p.signer.VerifierKey()
-	lines := []string{current}
-	for line := range strings.Lines(string(before)) {
-		line = strings.TrimSpace(line)
-		if key, _, _ := strings.Cut(line, " "); key != "" && key != current {
-			lines = append(lines, line)
-		}
-	}
-	text := strings.Join(lines, "\n") + "\n"
-	if text == string(before) {
-		return nil
-	}
-	if err := durable.WriteFile(path, []byte(text)); err != nil {
-		return err
-	}
-	return os.Chmod(path, 0o644)
 }

@@ -10,7 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/westworld-charter/charter/internal/enforcement"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
+	"github.com/westworld-charter/charter/internal/notify"
 )
 
 // Options say what a [Server] serves and how. Start from [Defaults].
@@ -19,10 +21,17 @@ type Options struct {
 	Bundle  string // path of a bundle: a directory or a .tar.gz
 	// Candidate is a policy that is tried beside the one that is served.
 	Candidate CandidateOptions
-	State     string        // path of the state document (JSON), data.charter_state; "" is none
-	Listen    string        // HOST:PORT; port 0 takes a free one
-	Data      string        // directory for what must survive a restart
-	Ledger    LedgerOptions // where decisions are recorded
+	// AllowApply lets callers with the scope admin replace the file of Charter or Bundle
+	// over HTTP.
+	AllowApply bool
+	State      string        // path of the state document (JSON), data.charter_state; "" is none
+	Listen     string        // HOST:PORT; port 0 takes a free one
+	Data       string        // directory for what must survive a restart
+	Ledger     LedgerOptions // where decisions are recorded
+	// Enforcement is how violations get their consequences.
+	Enforcement EnforcementOptions
+	// Notify is how people are told of them.
+	Notify NotifyOptions
 	// WitnessLogs is a file with the keys of ledgers of others that this process
 	// witnesses (C2SP tlog-policy); "" is none. WitnessName is for a new key; "" is
 	// charter.local/HOSTNAME/witness.
@@ -82,6 +91,8 @@ func Defaults() Options {
 		Cache:        1 << 16,
 		Candidate:    CandidateOptions{Sample: 100, StopOn: "widened", StopRate: 0.01, StopCount: 10, StopWindow: 5 * time.Minute},
 		TLS:          TLSOptions{ClientRoles: "node_operator"},
+		Enforcement:  EnforcementOptions{Quiet: enforcement.DefaultQuiet, SLA: enforcement.DefaultSLA},
+		Notify:       NotifyOptions{SMTP: notify.SMTP{TLS: notify.StartTLS}},
 		Tracing:      TracingOptions{Ratio: 1},
 		LogLevel:     "info",
 		LogFormat:    "auto",
@@ -120,6 +131,9 @@ func (o Options) validate() error {
 	o.validateAccess(fault)
 	o.Tracing.validate(fault)
 	o.Ledger.validate(fault)
+	if err := o.Notify.SMTP.Validate(); err != nil {
+		faults = append(faults, err)
+	}
 	if o.WitnessName != "" && !originOK(o.WitnessName) {
 		fault("--witness-name %q must be a name such as witness.example.org/1, without spaces and +", o.WitnessName)
 	}

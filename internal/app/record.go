@@ -34,29 +34,31 @@ func (s *Server) openLedger(ctx context.Context) error {
 	if err := p.prepare(); err != nil {
 		return err
 	}
-	k := &keeper{open: p.open, metrics: s.metrics, log: s.log, origin: p.signer.Name(), cosigned: p.cosigner != nil, wake: make(chan struct{}, 1)}
-	k.auditor = audit.New(audit.Options{Next: s.rollout, Log: k, Rules: s.rules})
+	k := &keeper{
+		open: p.open, metrics: s.metrics, log: s.log, origin: p.keys.Origin(), cosigned: p.cosigner != nil, wake: make(chan struct{}, 1),
+	}
+	k.auditor = audit.New(audit.Options{Next: s.rollout, Log: k, Rules: s.rules, Unreported: p.path("unreported.json")})
 	if err := k.start(ctx); err != nil {
 		if own, ok := errors.AsType[*LedgerError](err); ok {
 			return own
 		}
 		return &LedgerError{fmt.Errorf("%s: %w", p.name(), err), ledgerHint}
 	}
-	s.keeper = k
+	s.keeper, s.ledgerKeys = k, &ledgerKeys{k, p}
 	err := k.auditor.Recover(ctx, k.current.Load().log.Reader())
 	if err == nil {
 		s.recordLoaded(partPolicy, s.engine.Current())
 		s.recordActive(ctx, nil, s.engine.Current())
 		err = k.drain(ctx)
 	}
-	if err == nil {
-		err = p.publish()
+	if err == nil && len(p.keys.Public()) == 0 { // the ledger was empty when it was opened
+		err = p.finishKeys(ctx, k.current.Load().log)
 	}
 	if err != nil {
 		return &LedgerError{errors.Join(fmt.Errorf("%s: %w", p.name(), err), s.closeLedger(ctx)), ledgerHint}
 	}
 	s.metrics.Ledger(k.stats)
-	s.log.Info("ledger", "path", p.name(), "origin", p.signer.Name(), "entries", k.stats().Size, "key", p.signer.VerifierKey())
+	s.log.Info("ledger", "path", p.name(), "origin", p.keys.Origin(), "entries", k.stats().Size, "key", p.keys.Key())
 	return nil
 }
 
@@ -104,7 +106,7 @@ func (s *Server) note(l audit.Load, revision string) {
 	if s.keeper == nil {
 		return
 	}
-	l.Trigger, l.At = s.triggered(), audit.Stamp(time.Now())
+	l.Trigger, l.By, l.At = s.triggered(), s.by, audit.Stamp(time.Now())
 	if e, err := l.Entry(revision); err == nil {
 		s.keeper.leave(audit.Once(e, rand.Text()))
 	}
@@ -140,8 +142,8 @@ func (s *Server) recordActivation(ctx context.Context, a audit.Activation, p *en
 		return
 	}
 	c := p.Charter()
-	a.At, a.State = audit.Stamp(time.Now()), digestOf(s.state)
-	a.Charter, a.Version, a.Digest = c.Metadata.Name, c.Metadata.Version, c.Digest()
+	a.At, a.By, a.State = audit.Stamp(time.Now()), s.by, digestOf(s.state)
+	a.Charter, a.Version, a.Digest, a.Retention = c.Metadata.Name, c.Metadata.Version, c.Digest(), c.Audit.Retention
 	if e, err := a.Entry(p.Revision()); err == nil {
 		s.keeper.record(ctx, audit.Once(e, rand.Text()))
 	}
@@ -169,7 +171,11 @@ func (s *Server) audited() (code, message string) {
 	if s.keeper == nil || s.keeper.fault.Load() == nil {
 		return "", ""
 	}
-	return codeAuditUnavailable, "the ledger cannot be written, so what has to be recorded is not allowed; the log says more"
+	message = "the ledger cannot be written, so what has to be recorded is not allowed; the log says more"
+	if s.keeper.auditor.Stats().Unkept != nil {
+		message += "; how many denials are answered unrecorded cannot be kept on disk either, a crash would lose that count"
+	}
+	return codeAuditUnavailable, message
 }
 
 // watchWitnesses degrades the server while witnesses are missing.
@@ -194,14 +200,26 @@ func (s *Server) record(ctx context.Context) (settle func() error) {
 	}
 	ctx = context.WithoutCancel(ctx) // requests outlive it
 	auditing, stopAuditing := context.WithCancel(ctx)
+	enforcing, stopEnforcing := context.WithCancel(ctx)
+	enforced := make(chan error, 1)
+	go func() { enforced <- s.enforce(enforcing) }()
+	undelivered := s.deliver(ctx)
 	keeping, stopKeeping := context.WithCancel(ctx)
 	var kept sync.WaitGroup
 	audited := make(chan error, 1)
 	go func() { audited <- s.keeper.auditor.Run(auditing) }()
-	kept.Go(func() { s.keeper.run(keeping, s.watchWitnesses) })
+	kept.Go(func() {
+		s.keeper.run(keeping, func(now time.Time) {
+			s.watchWitnesses(now)
+			s.watchEnforcement(now)
+			s.watchNotify(now)
+		})
+	})
 	return func() error {
 		stopAuditing()
 		err := <-audited
+		stopEnforcing()
+		err = errors.Join(err, <-enforced, undelivered())
 		stopKeeping()
 		kept.Wait()
 		if err = errors.Join(err, s.keeper.stop(ctx)); err != nil {

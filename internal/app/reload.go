@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/westworld-charter/charter/internal/diag"
+	"github.com/westworld-charter/charter/internal/enforcement"
 	"github.com/westworld-charter/charter/internal/engine"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
 	"github.com/westworld-charter/charter/internal/metrics"
@@ -64,12 +65,19 @@ func (f *faults) clear(part string) bool {
 	return had
 }
 
+func (f *faults) has(part string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, is := f.by[part]
+	return is
+}
+
 // gravest returns the fault that matters most to who asks for decisions, nil
 // when there is none.
 func (f *faults) gravest() *decisionapi.Degraded {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, name := range []string{partCache, partPolicy, partTokens, partTLS, partCandidate, partWitnesses} {
+	for _, name := range []string{partCache, partPolicy, partTokens, partTLS, partCandidate, partWitnesses, partEnforcement, partNotify} {
 		if x, ok := f.by[name]; ok {
 			return &decisionapi.Degraded{Code: x.code, Message: x.message, Since: x.since.UTC()}
 		}
@@ -198,6 +206,7 @@ func (s *Server) loadPolicy(ctx context.Context, from stamps) error {
 			from[path] = st
 		}
 		s.metrics.Degraded(false)
+		s.metrics.Confirmed(time.Now())
 		return nil
 	}
 	start := time.Now()
@@ -213,11 +222,11 @@ func (s *Server) loadPolicy(ctx context.Context, from stamps) error {
 	if len(now) == 0 || !onlyChanged(s.active, now, s.options.State) { // a new state must count at once
 		s.engine.Warm(ctx, p)
 	}
-	s.active = from
+	s.active, s.operator = from, state
+	state = enforcement.Merge(state, s.enforced)
 	s.activate(ctx, p, state) // also makes a new cache; a defect of the old one is in the log and the metrics
 	s.faults.clear(partCache)
-	meta := p.Charter().Metadata
-	s.metrics.Activated(metrics.Policy{Charter: meta.Name, Release: meta.Version, Revision: p.Revision()}, time.Now(), time.Since(start))
+	s.metrics.Activated(metrics.Policy{Charter: p.Charter(), Revision: p.Revision(), State: state}, time.Now(), time.Since(start))
 	s.metrics.Degraded(false)
 	tuneHeap()
 	s.tellActive(p, warnings, time.Since(start))
@@ -229,7 +238,8 @@ func (s *Server) loadPolicy(ctx context.Context, from stamps) error {
 func (s *Server) returning() bool { return s.promoted && s.asked }
 
 // renewPolicy reads the policy, or only the state when nothing else changed. Now
-// are the stamps of what the policy before was made from.
+// are the stamps of what the policy before was made from. The document is that on
+// disk; in the policy, what follows from the ledger is beside it.
 func (s *Server) renewPolicy(ctx context.Context, now, from stamps) (*engine.Policy, map[string]any, diag.List, error) {
 	current := s.engine.Current()
 	stateAlone := current != nil && len(now) > 0 && onlyChanged(s.active, now, s.options.State) && !s.returning()
@@ -249,7 +259,7 @@ func (s *Server) renewPolicy(ctx context.Context, now, from stamps) (*engine.Pol
 			return nil, nil, nil, err
 		}
 	}
-	p, err := current.WithState(ctx, state)
+	p, err := current.WithState(ctx, enforcement.Merge(state, s.enforced))
 	if err != nil {
 		return nil, nil, nil, &PolicyError{Path: s.options.State, Code: CodeInvalidState, Err: err}
 	}
@@ -304,11 +314,19 @@ func (s *Server) poll(ctx context.Context, now time.Time) {
 		switch {
 		case p.seen.same(next):
 			p.seen, p.pending = next, nil
+			s.confirm(p, now)
 		case p.pending == nil || !p.pending.same(next):
 			p.pending = next
 		default:
 			_ = s.reloadPart(ctx, p, "watch") // logged, and told by /health
 		}
+	}
+}
+
+// confirm notes that what is on disk is what is in force.
+func (s *Server) confirm(p *part, now time.Time) {
+	if p.name == partPolicy && !s.promoted && !s.faults.has(partPolicy) {
+		s.metrics.Confirmed(now)
 	}
 }
 

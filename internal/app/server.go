@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/westworld-charter/charter/internal/enforcement"
 	"github.com/westworld-charter/charter/internal/engine"
 	"github.com/westworld-charter/charter/internal/explain"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
@@ -52,11 +53,19 @@ type Server struct {
 	rollout  *rollout.Rollout // answers with the engine, or with a candidate
 	tried    stamps           // what the last candidate was made from; guarded by reloading
 	state    map[string]any   // the document that is in force, never changed; guarded by reloading
+	operator map[string]any   // the part of it that is on disk; guarded by reloading
+	enforced map[string]any   // the part of it that follows from the ledger; guarded by reloading
 	promoted bool             // the active policy was a candidate and is not on disk; guarded by reloading
 	trigger  string           // of the reload under way, "" of none; guarded by reloading
+	by       string           // principal who asked for it over HTTP; guarded by reloading
 	keeper   *keeper          // of the ledger; nil without one, fixed after New
-	witness  *witness.Server  // nil unless it is one
-	asked    bool             // the reload under way was asked for, and no file brought it about; guarded by reloading
+	// ledgerKeys are nil without a ledger, fixed after New.
+	ledgerKeys *ledgerKeys
+	enforcer   *enforcement.Enforcer // nil without a ledger, fixed after New
+	kept       atomic.Pointer[kept]  // what was replaced over HTTP; nil when nothing was
+	notifier   *notifier             // nil without a ledger, fixed after New
+	witness    *witness.Server       // nil unless it is one
+	asked      bool                  // the reload under way was asked for, and no file brought it about; guarded by reloading
 }
 
 // New loads the policy and wires the parts, without listening yet. A policy that
@@ -86,6 +95,12 @@ func New(ctx context.Context, o Options, log *slog.Logger) (*Server, error) {
 	if err := s.openLedger(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.openNotify(); err != nil {
+		return nil, errors.Join(err, s.Close(ctx))
+	}
+	if err := s.openEnforcement(ctx); err != nil {
+		return nil, errors.Join(err, s.Close(ctx))
+	}
 	if o.Candidate.Path != "" { // which never keeps the active policy from being served
 		p := &part{name: partCandidate, load: s.loadCandidate}
 		s.parts = append(s.parts, p)
@@ -111,7 +126,7 @@ func New(ctx context.Context, o Options, log *slog.Logger) (*Server, error) {
 // [Server.Run], which does the same.
 func (s *Server) Close(ctx context.Context) error {
 	s.rollout.Close()
-	return errors.Join(s.closeLedger(ctx), s.closeWitness())
+	return errors.Join(s.closeNotify(), s.closeLedger(ctx), s.closeWitness())
 }
 
 // cacheSize is the engine's form of a size, where 0 asks for the default.
@@ -196,7 +211,7 @@ func (s *Server) Status() decisionapi.Status {
 		if code, message := s.audited(); code != "" {
 			return decisionapi.Status{Charter: p.Charter().Metadata.Name, Revision: p.Revision(), Code: code, Message: message}
 		}
-		return decisionapi.Status{Charter: p.Charter().Metadata.Name, Revision: p.Revision(), Degraded: s.degraded()}
+		return decisionapi.Status{Charter: p.Charter().Metadata.Name, Revision: p.Revision(), Degraded: s.degraded(), Unenforced: s.enforcer == nil}
 	}
 }
 
@@ -353,7 +368,7 @@ func (s *Server) announce() {
 		s.log.Warn("no proof of identity is configured: questions are answered with 401", "hint", "--token-file, --tls-client-ca, or --insecure-self-asserted on loopback")
 	}
 	if s.options.Ledger.InsecureNone {
-		s.log.Warn("INSECURE: decisions are not recorded, and nobody can prove later what was decided (--insecure-no-ledger)")
+		s.log.Warn("INSECURE: decisions are not recorded, nobody can prove later what was decided, and violations have no consequences (--insecure-no-ledger)")
 	}
 	if s.credentials.Load() == nil && !loopbackAddress(address) {
 		s.log.Warn("INSECURE: tokens and questions cross the network in the clear (--insecure-plain-http)", "address", address)

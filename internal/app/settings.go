@@ -32,6 +32,7 @@ func settings() []setting {
 	return []setting{
 		{flag: "charter", key: "charter", arg: "FILE", usage: "the charter to serve", path: true, access: text(func(o *Options) *string { return &o.Charter })},
 		{flag: "bundle", key: "bundle", arg: "PATH", usage: "the bundle to serve instead: a directory or a .tar.gz file", path: true, access: text(func(o *Options) *string { return &o.Bundle })},
+		{flag: "allow-apply", key: "allow_apply", usage: "let callers with the scope admin replace the file of --charter or --bundle over HTTP", access: toggle(func(o *Options) *bool { return &o.AllowApply })},
 		{flag: "candidate", key: "candidate.path", arg: "PATH", usage: "a charter or bundle to try beside the one that is served", path: true, access: text(func(o *Options) *string { return &o.Candidate.Path })},
 		{flag: "candidate-percent", key: "candidate.percent", arg: "NUMBER", usage: "percent of node ids that the candidate answers; 0 only compares", def: "0", access: percentage(func(o *Options) *int { return &o.Candidate.Percent })},
 		{flag: "candidate-sample", key: "candidate.sample", arg: "NUMBER", usage: "percent of other questions that are put to the candidate for comparison", def: "100", access: percentage(func(o *Options) *int { return &o.Candidate.Sample })},
@@ -48,8 +49,18 @@ func settings() []setting {
 		{flag: "witness-policy", key: "witness_policy", arg: "FILE", usage: "witnesses that cosign the ledger, and how many are enough (C2SP tlog-policy)", path: true, access: text(func(o *Options) *string { return &o.Ledger.WitnessPolicy })},
 		{flag: "witness-logs", key: "witness_logs", arg: "FILE", usage: "keys of the ledgers of others that this server witnesses (C2SP tlog-policy)", path: true, access: text(func(o *Options) *string { return &o.WitnessLogs })},
 		{flag: "witness-name", key: "witness_name", arg: "NAME", usage: "name of a new witness key, such as witness.example.org/1; else charter.local/HOSTNAME/witness", access: text(func(o *Options) *string { return &o.WitnessName })},
+		{flag: "quiet-period", key: "enforcement.quiet_period", arg: "DURATION", usage: "for how long after a denial further ones of that node and clause belong to the same incident", def: "1h", access: span(func(o *Options) *time.Duration { return &o.Enforcement.Quiet })},
+		{flag: "investigation-sla", key: "enforcement.investigation_sla", arg: "DURATION", usage: "how long an investigation may take", def: "72h", access: span(func(o *Options) *time.Duration { return &o.Enforcement.SLA })},
+		{flag: "evidence", key: "enforcement.evidence", arg: "DIR", usage: "where to keep what people report; else evidence in --data", path: true, access: text(func(o *Options) *string { return &o.Enforcement.Evidence })},
 		{flag: "insecure-no-ledger", key: "insecure_no_ledger", usage: "decide without recording anything", access: toggle(func(o *Options) *bool { return &o.Ledger.InsecureNone })},
 		{flag: "state", key: "state", arg: "FILE", usage: "JSON document of standings, revocations and overrides", path: true, access: text(func(o *Options) *string { return &o.State })},
+		{flag: "smtp", key: "smtp.server", arg: "HOST:PORT", usage: "mail server for receivers of the charter that are reached by e-mail", access: text(func(o *Options) *string { return &o.Notify.SMTP.Server })},
+		{flag: "smtp-from", key: "smtp.from", arg: "ADDRESS", usage: "mailbox that notifications are from", access: text(func(o *Options) *string { return &o.Notify.SMTP.From })},
+		{flag: "smtp-user", key: "smtp.user", arg: "NAME", usage: "who logs in at the mail server; nobody by default", access: text(func(o *Options) *string { return &o.Notify.SMTP.User })},
+		{flag: "smtp-password-file", key: "smtp.password_file", arg: "FILE", usage: "file with the password, read for each message", path: true, access: text(func(o *Options) *string { return &o.Notify.SMTP.PasswordFile })},
+		{flag: "smtp-password-env", key: "smtp.password_env", arg: "NAME", usage: "environment variable with the password instead", access: text(func(o *Options) *string { return &o.Notify.SMTP.PasswordEnv })},
+		{flag: "smtp-tls", key: "smtp.tls", arg: "MODE", usage: "starttls, implicit (port 465), or insecure-plain", def: "starttls", access: text(func(o *Options) *string { return (*string)(&o.Notify.SMTP.TLS) })},
+		{flag: "notify-public-only", key: "notify_public_only", usage: "send notifications to no private address and not to this machine", access: toggle(func(o *Options) *bool { return &o.Notify.PublicOnly })},
 		{flag: "insecure-self-asserted", key: "insecure_self_asserted", usage: "believe the role, node and claims of every caller; loopback only", access: toggle(func(o *Options) *bool { return &o.InsecureSelfAsserted })},
 		{flag: "insecure-plain-http", key: "insecure_plain_http", usage: "allow HTTP without TLS beyond loopback, for a network or proxy that protects it", access: toggle(func(o *Options) *bool { return &o.InsecurePlainHTTP })},
 		{flag: "tls-cert", key: "tls.cert", arg: "FILE", usage: "certificate of the server with its intermediates, PEM", path: true, access: text(func(o *Options) *string { return &o.TLS.Cert })},
@@ -119,6 +130,22 @@ func duration(field func(*Options) *time.Duration) access {
 			d, err := time.ParseDuration(value)
 			if err != nil || d <= 0 || d > 24*time.Hour {
 				return fmt.Errorf("%q is not a duration between 0 and 24h, such as 5s or 2m", value)
+			}
+			*field(o) = d
+			return nil
+		},
+		get: func(o Options) string { return field(&o).String() },
+	}
+}
+
+// span is a duration of up to a year.
+func span(field func(*Options) *time.Duration) access {
+	const most = 8760 * time.Hour
+	return access{
+		set: func(o *Options, value string) error {
+			d, err := time.ParseDuration(value)
+			if err != nil || d <= 0 || d > most {
+				return fmt.Errorf("%q is not a duration between 0 and 8760h, such as 1h or 72h", value)
 			}
 			*field(o) = d
 			return nil

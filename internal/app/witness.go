@@ -99,11 +99,12 @@ func (s *Server) closeWitness() error {
 }
 
 // ledgerRoutes serve the ledger and the witness: hashes and signatures to
-// everybody, what entries say to auditors.
+// everybody, what entries say to auditors; operators change keys.
 func (s *Server) ledgerRoutes() ([]decisionapi.Route, error) {
 	o := ledgerapi.Options{Witness: s.witness, Log: s.log}
 	if s.keeper != nil {
 		o.Reader = ledger.NewReader(&s.keeper.relay, s.keeper.origin)
+		o.Keys = s.ledgerKeys
 	}
 	if o.Reader == nil && o.Witness == nil {
 		return nil, nil
@@ -115,8 +116,11 @@ func (s *Server) ledgerRoutes() ([]decisionapi.Route, error) {
 	routes := make([]decisionapi.Route, len(own))
 	for i, r := range own {
 		routes[i] = decisionapi.Route{Method: r.Method, Path: r.Path, Scope: decisionapi.ScopeAudit, Handler: r.Handler}
-		if r.Public {
+		switch {
+		case r.Public:
 			routes[i].Scope = ""
+		case r.Admin:
+			routes[i].Scope = decisionapi.ScopeAdmin
 		}
 	}
 	return routes, nil

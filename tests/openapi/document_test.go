@@ -15,6 +15,7 @@ import (
 // document is the OpenAPI document, as text, as nodes that know their line, and
 // as schemas.
 type document struct {
+	path     string
 	lines    []string
 	root     *yaml.Node
 	compiler *jsonschema.Compiler
@@ -26,9 +27,11 @@ const (
 	resource = "https://charter.example.org/openapi.json"
 )
 
-func readDocument(t *testing.T) *document {
+func readDocument(t *testing.T) *document { return readDocumentAt(t, specification) }
+
+func readDocumentAt(t *testing.T, path string) *document {
 	t.Helper()
-	text, err := os.ReadFile(specification)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +39,7 @@ func readDocument(t *testing.T) *document {
 	if err := yaml.Unmarshal(text, &file); err != nil {
 		t.Fatal(err)
 	}
-	d := &document{lines: strings.Split(string(text), "\n"), root: file.Content[0], compiler: jsonschema.NewCompiler()}
+	d := &document{path: path, lines: strings.Split(string(text), "\n"), root: file.Content[0], compiler: jsonschema.NewCompiler()}
 	if err := d.compiler.AddResource(resource, plain(t, d.root)); err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +125,7 @@ func (d *document) replace(n *yaml.Node, text string) {
 
 func (d *document) write(t *testing.T) {
 	t.Helper()
-	if err := os.WriteFile(specification, []byte(strings.Join(d.lines, "\n")), 0o644); err != nil { //nolint:gosec // a document for everybody
+	if err := os.WriteFile(d.path, []byte(strings.Join(d.lines, "\n")), 0o644); err != nil { //nolint:gosec // a document for everybody
 		t.Fatal(err)
 	}
 }

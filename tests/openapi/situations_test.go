@@ -107,8 +107,13 @@ func serve(t *testing.T, change func(*app.Options)) live {
 	var tokens strings.Builder
 	for name, rights := range map[string]string{
 		"edge-1":   "scopes: [check], node: edge-1, roles: [node_operator], claims: [owns_node]",
+		"edge-7":   "scopes: [check], node: edge-7, roles: [node_operator], claims: [owns_node]",
 		"gateway":  "scopes: [check, assert]",
 		"operator": "scopes: [admin]",
+
+		"auditor":      "scopes: [audit]",
+		"member":       "scopes: [committee]",
+		"alertmanager": "scopes: [alerts]",
 	} {
 		fmt.Fprintf(&tokens, "- {name: %s, sha256: %x, %s}\n", name, sha256.Sum256([]byte(name+"-token")), rights)
 	}

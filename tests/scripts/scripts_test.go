@@ -7,8 +7,9 @@
 //	code N PROGRAM ARG...      run a program that must exit with code N
 //	replace FILE OLD NEW       replace every OLD in a file; there must be one
 //	freeport VAR               put a free port of the loopback into a variable
-//	http STATUS METHOD URL [FILE]
-//	                           ask until the server answers; body to stdout
+//	http STATUS METHOD URL [FILE [HEADER...]]
+//	                           ask until the server answers; body to stdout.
+//	                           FILE - is none, a HEADER is NAME:VALUE
 package scripts
 
 import (
@@ -140,19 +141,23 @@ func freePort(ts *testscript.TestScript, neg bool, args []string) {
 
 // ask repeats a request while the server is not there yet.
 func ask(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 3 || len(args) > 4 {
-		ts.Fatalf("usage: http STATUS METHOD URL [FILE]")
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: http STATUS METHOD URL [FILE [HEADER...]]")
 	}
-	body := ""
-	if len(args) == 4 {
+	body, header := "", http.Header{"Content-Type": {"application/json"}}
+	if len(args) > 3 && args[3] != "-" {
 		body = ts.ReadFile(args[3])
+	}
+	for _, h := range args[min(4, len(args)):] {
+		name, value, _ := strings.Cut(h, ":")
+		header.Set(name, value)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	retry := time.NewTicker(20 * time.Millisecond)
 	defer retry.Stop()
 	for {
-		status, answer, err := request(ctx, args[1], args[2], body)
+		status, answer, err := request(ctx, args[1], args[2], body, header)
 		switch {
 		case err == nil && strconv.Itoa(status) != args[0]:
 			ts.Fatalf("status %d, want %s: %s", status, args[0], answer)
@@ -171,12 +176,12 @@ func ask(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func request(ctx context.Context, method, url, body string) (int, []byte, error) {
+func request(ctx context.Context, method, url, body string, header http.Header) (int, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewBufferString(body))
 	if err != nil {
 		return 0, nil, err
 	}
-	req.Header.Set("Content-Type", "application/json")
+	req.Header = header
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return 0, nil, err

@@ -29,12 +29,13 @@ type Decider interface {
 	Decide(ctx context.Context, in decision.Input) (decision.Decision, error)
 }
 
-// Observer counts what was decided and served. Route is the pattern of a known
-// route or "unmatched", never what the caller wrote; operation is empty when
-// the question could not be read. Methods are called concurrently.
+// Observer counts what was decided and served. The question is nil when it could
+// not be read; the context has the [audit.Caller] and the span. Route is the pattern
+// of a known route or "unmatched", never what the caller wrote. Methods are called
+// concurrently and keep nothing of what they are given.
 type Observer interface {
-	Decided(d decision.Decision, operation string, took time.Duration)
-	Served(route, method string, status int, took time.Duration)
+	Decided(ctx context.Context, in *decision.Input, d *decision.Decision, took time.Duration)
+	Served(ctx context.Context, route, method string, status int, took time.Duration)
 }
 
 // Reporter says how the service is.
@@ -52,6 +53,8 @@ type Status struct {
 	// Degraded is set while something on disk could not be loaded and what was
 	// loaded before answers.
 	Degraded *Degraded
+	// Unenforced says that violations have no consequences.
+	Unenforced bool
 }
 
 // Limits of request bodies in bytes, unless [Options] says otherwise.
@@ -146,14 +149,16 @@ func (o *Options) complete() error {
 // blind is the Observer of those who want none.
 type blind struct{}
 
-func (blind) Decided(decision.Decision, string, time.Duration) {}
-func (blind) Served(string, string, int, time.Duration)        {}
+func (blind) Decided(context.Context, *decision.Input, *decision.Decision, time.Duration) {}
+func (blind) Served(context.Context, string, string, int, time.Duration)                  {}
 
 // api holds what the handlers share. All of it is fixed after New.
 type api struct {
 	Options
-	routes   map[string]bool // patterns that metrics and logs may name
-	room     *room           // of batches
+	routes   map[string]bool  // patterns that metrics and logs may name
+	bodies   map[string]int64 // limits of the bodies of some routes, by their patterns
+	unlogged map[string]bool  // methods and patterns of [Route.Unlogged]
+	room     *room            // of batches
 	surveyor *surveyor
 }
 
@@ -164,7 +169,7 @@ func serve(o Options, register func(*api, *echo.Echo)) (http.Handler, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	a := &api{Options: o, routes: map[string]bool{}, room: newRoom(o.MaxBatchBody, o.DecideTimeout), surveyor: &surveyor{}}
+	a := &api{Options: o, routes: map[string]bool{}, bodies: map[string]int64{}, unlogged: map[string]bool{}, room: newRoom(o.MaxBatchBody, o.DecideTimeout), surveyor: &surveyor{}}
 	e := echo.New()
 	e.HTTPErrorHandler = a.fail
 	e.Use(a.observe, a.recover, a.guard)

@@ -45,13 +45,17 @@ func (f *fake) Decide(ctx context.Context, in decision.Input) (decision.Decision
 
 func (f *fake) Status() decisionapi.Status { return f.status }
 
-func (f *fake) Decided(d decision.Decision, operation string, _ time.Duration) {
+func (f *fake) Decided(_ context.Context, in *decision.Input, d *decision.Decision, _ time.Duration) {
+	operation := ""
+	if in != nil {
+		operation = in.Operation
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.decided = append(f.decided, d.Outcome+" "+operation)
 }
 
-func (f *fake) Served(route, method string, status int, _ time.Duration) {
+func (f *fake) Served(_ context.Context, route, method string, status int, _ time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.served = append(f.served, strings.Join([]string{method, route, http.StatusText(status)}, " "))

@@ -97,7 +97,7 @@ func (a *api) evaluations(c echo.Context) error {
 	for i := range batch.items {
 		input, in, err := batch.items[i].over(defaults).question(common)
 		if err != nil {
-			items[i].fault = a.refusal(err, revision, in)
+			items[i].fault = a.refusal(a.asking(c), err, revision, in)
 			refused.add(input, err)
 			continue
 		}

@@ -79,7 +79,7 @@ func (a *api) questions(c echo.Context, common base, texts [][]byte, in place) [
 	for i, text := range texts {
 		input, err := common.question(text)
 		if err != nil {
-			items[i].fault = a.refusal(err, revision, in)
+			items[i].fault = a.refusal(a.asking(c), err, revision, in)
 			refused.add(input, err)
 			continue
 		}

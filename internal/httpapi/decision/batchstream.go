@@ -215,7 +215,7 @@ func (s *stream) answer(line []byte) {
 	input, err := s.common.question(line)
 	if err != nil {
 		s.api.notTheirs(s.c, input, err)
-		it.fault = s.api.refusal(err, s.api.Reporter.Status().Revision, bare)
+		it.fault = s.api.refusal(s.asking(), err, s.api.Reporter.Status().Revision, bare)
 	} else {
 		it = s.api.decideOne(s.asking(), input, bare)
 	}

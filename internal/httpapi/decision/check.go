@@ -143,7 +143,7 @@ func (a *api) decideOne(ctx context.Context, input decision.Input, in place) ite
 	defer cancel()
 	d, err := a.decideTraced(ctx, it.input)
 	if err == nil {
-		a.Observer.Decided(d, input.Operation, a.Now().Sub(start))
+		a.Observer.Decided(ctx, &it.input, &d, a.Now().Sub(start))
 	}
 	it.take(ctx, answer{d, err}, in)
 	return it
@@ -157,7 +157,7 @@ func (a *api) refuse(c echo.Context, err error, in place) error {
 	}
 	field := fieldError(err)
 	d := decision.Invalid(field, a.Reporter.Status().Revision)
-	a.Observer.Decided(d, "", 0)
+	a.Observer.Decided(a.asking(c), nil, &d, 0)
 	recordOf(c).decided = &d
 	return invalid(problemsOfFields(field.All()), in)
 }

@@ -262,8 +262,8 @@ type notify struct {
 	served chan struct{}
 }
 
-func (n notify) Served(route, method string, status int, took time.Duration) {
-	n.fake.Served(route, method, status, took)
+func (n notify) Served(ctx context.Context, route, method string, status int, took time.Duration) {
+	n.fake.Served(ctx, route, method, status, took)
 	close(n.served)
 }
 

@@ -51,6 +51,9 @@ func (a *api) limitOf(c echo.Context) int64 {
 	case dataBatchPath, evaluationsPath, listPath:
 		return a.MaxBatchBody
 	default:
+		if limit, ok := a.bodies[c.Path()]; ok {
+			return limit
+		}
 		return a.MaxBody
 	}
 }

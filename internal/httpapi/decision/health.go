@@ -12,6 +12,8 @@ type healthy struct {
 	Revision string `json:"revision"`
 	// Degraded says why what answers is older than what is on disk.
 	Degraded *Degraded `json:"degraded,omitempty"`
+	// Enforcement is "off" where violations have no consequences.
+	Enforcement string `json:"enforcement,omitempty"`
 }
 
 // health is 200 when a policy is active, also an older one than that on disk. OPA's
@@ -21,7 +23,11 @@ func (a *api) health(c echo.Context) error {
 	if s.Code != "" {
 		return &Error{status: http.StatusServiceUnavailable, Code: s.Code, Message: s.Message}
 	}
-	return respond(c, http.StatusOK, healthy{Charter: s.Charter, Revision: s.Revision, Degraded: s.Degraded})
+	h := healthy{Charter: s.Charter, Revision: s.Revision, Degraded: s.Degraded}
+	if s.Unenforced {
+		h.Enforcement = "off"
+	}
+	return respond(c, http.StatusOK, h)
 }
 
 const indexText = `charter-server: may this metric be collected, read or exported here?

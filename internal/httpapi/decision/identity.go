@@ -24,11 +24,17 @@ const (
 	ScopeMetrics = "metrics" // scrape /metrics
 	ScopeAudit   = "audit"   // read what the ledger holds
 	ScopeAdmin   = "admin"   // reload, and everything on the diagnostics listener
+
+	ScopeCommittee = "committee" // investigate violations, end and give back data access
+	ScopeAlerts    = "alerts"    // tell of alerts, as Alertmanager does
 )
+
+// AnyScope is what a [Route] asks for that is for everybody whose identity is proven.
+const AnyScope = "any"
 
 // Scopes returns the closed list of scopes.
 func Scopes() []string {
-	return []string{ScopeCheck, ScopeAssert, ScopeReplay, ScopeMetrics, ScopeAudit, ScopeAdmin}
+	return []string{ScopeCheck, ScopeAssert, ScopeReplay, ScopeMetrics, ScopeAudit, ScopeAdmin, ScopeCommittee, ScopeAlerts}
 }
 
 // Kinds of identities; the list is closed.
@@ -88,16 +94,6 @@ type Limiter interface {
 	Charge(id *Identity, n int) time.Duration
 }
 
-// Route is a handler of the embedding process. Requests get there only with the
-// scope, "" being none; identity, limits, logs and counts are those of the other
-// routes.
-type Route struct {
-	Method  string // GET includes HEAD
-	Path    string // in echo's form, such as "/debug/*"
-	Scope   string
-	Handler http.Handler
-}
-
 // NewDiagnostics returns a handler of the given routes, of /health and, when
 // [Options.Metrics] is set, of /metrics, and of nothing else.
 func NewDiagnostics(o Options, routes []Route) (http.Handler, error) {
@@ -110,17 +106,6 @@ func NewDiagnostics(o Options, routes []Route) (http.Handler, error) {
 		}
 		a.mount(e)
 	})
-}
-
-// mount registers the routes of the embedding process.
-func (a *api) mount(e *echo.Echo) {
-	for _, r := range a.Access.Routes {
-		methods := []string{r.Method}
-		if r.Method == http.MethodGet {
-			methods = append(methods, http.MethodHead)
-		}
-		e.Match(methods, r.Path, echo.WrapHandler(r.Handler), a.require(r.Scope))
-	}
 }
 
 const identityKey = "decisionapi.identity"
@@ -144,14 +129,15 @@ func (id *Identity) attrs() []slog.Attr {
 	return []slog.Attr{slog.String("identity", id.Name), slog.String("identity_kind", id.Kind)}
 }
 
-// require lets a request pass only when its sender is known and has the scope.
-func (a *api) require(scope string) echo.MiddlewareFunc {
+// require lets a request pass only when its sender is known and has the scope, or
+// one of the others.
+func (a *api) require(scope string, or ...string) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			if scope == "" {
 				return next(c)
 			}
-			if err := a.admit(c, scope); err != nil {
+			if err := a.admit(c, scope, or...); err != nil {
 				return err
 			}
 			return next(c)
@@ -167,7 +153,7 @@ func (a *api) scrape(next echo.HandlerFunc) echo.HandlerFunc {
 	return a.require(ScopeMetrics)(next)
 }
 
-func (a *api) admit(c echo.Context, scope string) error {
+func (a *api) admit(c echo.Context, scope string, or ...string) error {
 	id, err := a.who(c)
 	if err != nil {
 		a.count(KindNone, "unauthenticated")
@@ -183,10 +169,10 @@ func (a *api) admit(c echo.Context, scope string) error {
 	if err := a.identified(c, id); err != nil {
 		return err
 	}
-	if !id.Has(scope) {
+	if scope != AnyScope && !id.Has(scope) && !slices.ContainsFunc(or, id.Has) {
 		a.count(id.Kind, "forbidden")
 		c.Response().Header().Set("WWW-Authenticate", `Bearer realm="charter", error="insufficient_scope", scope="`+scope+`"`)
-		err := forbidden(codeInsufficientScope, "this needs the scope %s, which %s does not have", scope, id)
+		err := forbidden(codeInsufficientScope, "this needs the scope %s, which %s does not have", strings.Join(append([]string{scope}, or...), " or "), id)
 		a.notTheirs(c, decision.Input{}, err)
 		return err
 	}

@@ -57,12 +57,13 @@ func (i *item) refused() bool {
 }
 
 // refusal is the fault of a question that was not understood.
-func (a *api) refusal(err error, revision string, in place) *Error {
+func (a *api) refusal(ctx context.Context, err error, revision string, in place) *Error {
 	if own, ok := errors.AsType[*Error](err); ok {
 		return faultOf(own) // understood, and not the caller's to ask
 	}
 	field := fieldError(err)
-	a.Observer.Decided(decision.Invalid(field, revision), "", 0)
+	d := decision.Invalid(field, revision)
+	a.Observer.Decided(ctx, nil, &d, 0)
 	return faultOf(invalid(problemsOfFields(field.All()), in))
 }
 
@@ -111,7 +112,7 @@ func (a *api) decideAll(c echo.Context, decider Decider, items []item, in place)
 		answer := answers[next]
 		next++
 		if answer.err == nil {
-			a.Observer.Decided(answer.decision, items[i].input.Operation, share)
+			a.Observer.Decided(ctx, &items[i].input, &answer.decision, share)
 			revision = answer.decision.Revision
 		}
 		items[i].take(ctx, answer, in)

@@ -83,7 +83,7 @@ func (a *api) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			finish(span, rec, c.Response().Status)
 		}
 		took := a.Now().Sub(start)
-		a.Observer.Served(route, c.Request().Method, c.Response().Status, took)
+		a.Observer.Served(c.Request().Context(), route, c.Request().Method, c.Response().Status, took)
 		a.access(c, rec, route, took)
 		return nil
 	}
@@ -139,7 +139,11 @@ func (a *api) access(c echo.Context, rec *record, route string, took time.Durati
 		slog.Int("status", c.Response().Status),
 		slog.Int64("bytes", c.Response().Size),
 		slog.Float64("seconds", took.Seconds()),
-		slog.String("remote", r.RemoteAddr),
+	}
+	var who []slog.Attr
+	if !a.unlogged[r.Method+" "+route] {
+		attrs = append(attrs, slog.String("remote", r.RemoteAddr))
+		who = identityOf(c).attrs()
 	}
 	if rec.trace.IsValid() {
 		attrs = append(attrs, slog.String("trace_id", rec.trace.TraceID().String()))
@@ -150,7 +154,7 @@ func (a *api) access(c echo.Context, rec *record, route string, took time.Durati
 	if route == unmatched {
 		attrs = append(attrs, slog.String("path", shorten(r.URL.Path)))
 	}
-	a.Log.LogAttrs(ctx, level, "request", append(append(attrs, identityOf(c).attrs()...), rec.attrs()...)...)
+	a.Log.LogAttrs(ctx, level, "request", append(append(attrs, who...), rec.attrs()...)...)
 }
 
 func levelOf(route string, status int) slog.Level {

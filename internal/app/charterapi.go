@@ -1,0 +1,47 @@
+package app
+
+import (
+	"context"
+
+	"github.com/westworld-charter/charter/internal/audit"
+	charterapi "github.com/westworld-charter/charter/internal/httpapi/charter"
+	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
+	"github.com/westworld-charter/charter/internal/ledger"
+)
+
+// charterRoutes serve violations, investigations, nodes, the committee, charters and
+// alerts. Without a ledger they are charters alone.
+func (s *Server) charterRoutes() ([]decisionapi.Route, error) {
+	if err := s.loadKept(); err != nil {
+		return nil, err
+	}
+	o := charterapi.Options{Charter: s.charter, State: s.stateInForce, Policies: replacer{s}, Caller: callerOf, Logger: s.log}
+	if s.enforcer != nil {
+		o.Enforcer, o.Evidence = s.enforcer, s.enforcer.Evidence
+		o.History, o.Log = ledger.NewReader(&s.keeper.relay, s.keeper.origin), s.keeper
+	}
+	own, err := charterapi.Routes(o)
+	if err != nil {
+		return nil, err
+	}
+	routes := make([]decisionapi.Route, len(own))
+	for i, r := range own {
+		routes[i] = decisionapi.Route{
+			Method: r.Method, Path: r.Path, Scope: r.Scope, Or: r.Or, Guests: r.Guests, Unlogged: r.Unlogged, MaxBody: r.MaxBody, Handler: r.Handler,
+		}
+	}
+	return routes, nil
+}
+
+// callerOf is who sent a request.
+func callerOf(ctx context.Context) charterapi.Caller {
+	id, who := decisionapi.IdentityOf(ctx), audit.CallerOf(ctx)
+	return charterapi.Caller{Principal: who.Principal, RequestID: who.RequestID, Node: id.Node, Scopes: id.Scopes}
+}
+
+// stateInForce is the state document, not to be modified.
+func (s *Server) stateInForce() map[string]any {
+	s.reloading.Lock()
+	defer s.reloading.Unlock()
+	return s.state
+}
