@@ -18,6 +18,8 @@ RACE ?=
 COVERAGE ?= 85
 # Flags of `make load`, such as '-rate 500 -reload 0'.
 LOAD ?=
+# Flags of `make demo`, such as '--fast --keep'.
+DEMO ?=
 # Seconds that `make fuzz` shares among all fuzzers.
 FUZZTIME ?= 600
 
@@ -35,6 +37,12 @@ run: ## serve the development charter on 127.0.0.1:8000 and print questions to t
 build: ## build all commands into .build/bin
 	@mkdir -p $(BUILD)/bin
 	go build -trimpath -o $(BUILD)/bin/ ./cmd/...
+
+.PHONY: demo
+demo: ## play through what a charter is for, on real components, and check every claim (DEMO=flags)
+	@mkdir -p $(BUILD)/bin
+	@go build -o $(BUILD)/bin/ ./cmd/charter-admin ./cmd/charter-server
+	@exec $(BUILD)/bin/charter-admin demo $(DEMO)
 
 .PHONY: test
 test: vet layers test-go test-rego ## everything that needs only Go: vet, layers, Go and Rego tests, coverage gates (RACE=1)
@@ -55,7 +63,7 @@ layers: ## check layers, homes of third-party modules, what binaries link, hygie
 # after another, thousands of them, and would take many times as long under it.
 .PHONY: test-go
 test-go:
-	@for judge in 'opa (make judges)' 'promtool (package prometheus)'; do \
+	@for judge in 'opa (make judges)' 'promtool (package prometheus)' 'amtool (package prometheus-alertmanager)'; do \
 	  command -v "$${judge%% *}" >/dev/null || echo "judge $$judge is missing: tests that compare with it are skipped"; \
 	done
 	@go -C tests/judges mod download github.com/prometheus/node_exporter || \
@@ -88,8 +96,10 @@ lint: judges ## gofumpt, vet, staticcheck, opa fmt and check, shellcheck
 	else echo "judge shellcheck is missing: shell scripts are not checked"; fi
 
 .PHONY: generate
-generate: ## regenerate what is committed: JSON Schema, bundles/
+generate: ## regenerate what is committed: JSON Schema, bundles/, docs/metrics.md, dashboards
 	go test ./internal/charter -run '^TestSchemaIsPublished$$' -update
+	go test ./internal/metrics -run '^TestDocumentation$$' -update
+	go test ./internal/dashboard -run '^TestDashboardsArePublished$$' -update
 	@mkdir -p $(BUILD)
 	go build -o $(BUILD)/charter-admin ./cmd/charter-admin
 	@for name in $(CHARTERS); do \

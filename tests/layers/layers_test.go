@@ -19,16 +19,16 @@ func table() Rules {
 		Layers: []Layer{
 			{"L6 commands", []string{"cmd"}},
 			{"L5 command line and process wiring", []string{"internal/cli", "internal/app"}},
-			{"L4 what faces outward", []string{"internal/httpapi/decision", "internal/httpapi/opa", "internal/httpapi/ledger", "internal/httpapi/charter", "internal/metrics", "internal/tracing", "internal/mapek"}},
+			{"L4 what faces outward", []string{"internal/httpapi/decision", "internal/httpapi/opa", "internal/httpapi/ledger", "internal/httpapi/charter", "internal/metrics", "internal/dashboard", "internal/tracing", "internal/mapek"}},
 			{"L3 what people decide with", []string{
 				"internal/review", "internal/governance", "internal/enforcement", "internal/activation", "internal/policytest", "internal/rollout",
-				"internal/explain", "internal/audit",
+				"internal/explain", "internal/audit", "internal/exportconfig", "internal/report",
 			}},
 			{"L2 what turns a charter into decisions", []string{
-				"internal/compile", "internal/engine", "internal/distribution", "internal/notify", "internal/witness", "internal/export", "internal/ledgerclient", "internal/ledgerdb",
+				"internal/compile", "internal/engine", "internal/committee", "internal/distribution", "internal/notify", "internal/witness", "internal/export", "internal/ledgerclient", "internal/ledgerdb", "internal/keyring",
 			}},
 			{"L1 documents and algebra", []string{
-				"internal/charter", "internal/space", "internal/bundle", "internal/signing", "internal/ledger", "internal/exposition", "rego",
+				"internal/charter", "internal/space", "internal/bundle", "internal/signing", "internal/ledger", "internal/exposition", "rego", "deploy",
 			}},
 			{"L0 vocabulary", []string{"internal/diag", "internal/decision", "internal/durable"}},
 		},
@@ -51,20 +51,25 @@ func table() Rules {
 				"internal/engine", "internal/compile", "internal/policytest", "rego", "internal/httpapi",
 			}},
 			// Whoever makes spans knows the API; who sends them, one package knows.
-			{"go.opentelemetry.io/otel", []string{"internal/tracing", "internal/httpapi", "internal/app"}},
+			{"go.opentelemetry.io/otel", []string{"internal/tracing", "internal/metrics", "internal/httpapi", "internal/app"}},
 			{"go.opentelemetry.io/otel/sdk", []string{"internal/tracing"}},
 			{"go.opentelemetry.io/otel/exporters", []string{"internal/tracing"}},
 			{"go.opentelemetry.io/proto", nil},
 			{"google.golang.org/protobuf", nil},
 			// Signed notes, tree hashes and the JSON of entries are the language of the ledger.
 			{"golang.org/x/mod", []string{
-				"internal/ledger", "internal/witness", "internal/audit", "internal/httpapi", "internal/export", "internal/ledgerclient", "internal/cli",
+				"internal/ledger", "internal/keyring", "internal/witness", "internal/audit", "internal/httpapi", "internal/export", "internal/ledgerclient", "internal/cli",
 				"internal/app",
 			}},
-			{"github.com/go-json-experiment/json", []string{"internal/ledger", "internal/audit", "internal/export", "internal/httpapi", "internal/cli"}},
+			{"github.com/go-json-experiment/json", []string{"internal/committee", "internal/ledger", "internal/audit", "internal/export", "internal/report", "internal/httpapi", "internal/cli"}},
 			{"modernc.org/sqlite", []string{"internal/ledgerdb"}},
 			{"github.com/jackc/pgx", []string{"internal/ledgerdb"}},
 			{"github.com/parquet-go", []string{"internal/export"}},
+			{"github.com/wneessen/go-mail", []string{"internal/notify"}},
+			// Keys and signatures of Ethereum, and the hash they are made of.
+			{"github.com/decred/dcrd", []string{"internal/committee"}},
+			{"golang.org/x/crypto", []string{"internal/committee"}},
+			{"golang.org/x/term", []string{"internal/cli"}}, // passwords are not echoed
 			{"github.com/rogpeppe/go-internal", nil},
 			{"pgregory.net/rapid", nil},
 		},
