@@ -263,7 +263,7 @@ func TestAuditShow(t *testing.T) {
 	list := ok(t, "audit", "list", "--data", "data", "--newest", "--limit", "6")
 	for index, want := range map[string]string{
 		"300": "7 allowed, 2 different questions", "301": "an unknown number of decisions is missing: crash", "302": "production 1.2.0 decides (watch)",
-		"303": "policy refused (watch)", "304": `{"ticket":"OPS-1"}`, "305": "counting begins: w1",
+		"303": "policy refused (watch)", "304": "begin of net.node, by quorum", "305": "counting begins: w1",
 	} {
 		if text := ok(t, "audit", "show", index, "--data", "data"); !strings.Contains(text, want) {
 			t.Errorf("%s: %q is not in\n%s", index, want, text)
@@ -283,7 +283,7 @@ func kinds() []ledger.Entry {
 		{Kind: ledger.Gap, Data: []byte(`{"reason":"crash","window":"w0"}`)},
 		{Kind: ledger.Activation, Revision: "production-1.2.0+ab", Data: []byte(`{"trigger":"watch","at":"2026-01-01T00:00:00Z","charter":"production","version":"1.2.0","digest":"sha256:ab"}`)},
 		{Kind: ledger.Load, Data: []byte(`{"result":"refused","part":"policy","trigger":"watch","at":"2026-01-01T00:00:00Z","code":"invalid_charter"}`)},
-		{Kind: ledger.Override, Data: []byte(`{"ticket":"OPS-1"}`)},
+		{Kind: ledger.Override, Data: []byte(`{"id":"o-1","action":"begin","by":"quorum","clauses":["net.node"],"until":"2026-01-01T02:00:00Z"}`)},
 		{Kind: ledger.WindowOpen, Data: []byte(`{"id":"w1","from":"2026-01-01T00:00:00Z"}`)},
 	}
 }
