@@ -196,23 +196,7 @@ func (a *api) revoke(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *api) endRevocation(w http.ResponseWriter, r *http.Request) error {
-	id, err := first(r, revocationsPath)
-	if err != nil {
-		return err
-	}
-	s, err := a.signed(w, r)
-	if err != nil {
-		return err
-	}
-	if s.Request.Node != id {
-		return wrong(codeInvalidValue, "request.node", "the request is for node %q, and was sent to %q", echoed(s.Request.Node), echoed(id))
-	}
-	n, err := a.Enforcer.EndRevocation(r.Context(), s)
-	if err != nil {
-		return err
-	}
-	sendJSON(w, http.StatusOK, nodeOf(n))
-	return nil
+	return a.pardon(w, r, revocationsPath, a.Enforcer.EndRevocation)
 }
 
 type member struct {

@@ -105,12 +105,6 @@ func (a *api) investigations(w http.ResponseWriter, r *http.Request) error {
 	if f.Status, err = oneOf(q, "status", enforcement.InvestigationOpen, enforcement.InvestigationResolved, enforcement.InvestigationDismissed); err != nil {
 		return err
 	}
-	if f.Since, err = moment(q, "since"); err != nil {
-		return err
-	}
-	if f.Until, err = moment(q, "until"); err != nil {
-		return err
-	}
 	limit, err := page(q, &f)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package charterapi
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"time"
@@ -204,7 +205,12 @@ func matches(patterns []string, id string) bool {
 
 // restore gives a node its good standing back, by a request that the committee signed.
 func (a *api) restore(w http.ResponseWriter, r *http.Request) error {
-	id, err := one(r, nodesPath)
+	return a.pardon(w, r, nodesPath, a.Enforcer.Restore)
+}
+
+// pardon takes a signed request about the node in the path.
+func (a *api) pardon(w http.ResponseWriter, r *http.Request, prefix string, act func(context.Context, committee.Signed) (enforcement.Node, error)) error {
+	id, err := one(r, prefix)
 	if err != nil {
 		return err
 	}
@@ -215,7 +221,7 @@ func (a *api) restore(w http.ResponseWriter, r *http.Request) error {
 	if s.Request.Node != id {
 		return wrong(codeInvalidValue, "request.node", "the request is for node %q, and was sent to %q", echoed(s.Request.Node), echoed(id))
 	}
-	n, err := a.Enforcer.Restore(r.Context(), s)
+	n, err := act(r.Context(), s)
 	if err != nil {
 		return err
 	}

@@ -10,9 +10,15 @@ import (
 	"github.com/westworld-charter/charter/internal/enforcement"
 )
 
-// page reads which page of a list is wanted: f then selects one more than limit, so
-// that it shows whether there is another.
+// page reads which time and which page of a list is wanted: f then selects one more
+// than limit, so that it shows whether there is another.
 func page(q url.Values, f *enforcement.Filter) (limit int, err error) {
+	if f.Since, err = moment(q, "since"); err != nil {
+		return 0, err
+	}
+	if f.Until, err = moment(q, "until"); err != nil {
+		return 0, err
+	}
 	n, err := number(q, "limit", defaultPage)
 	if err != nil {
 		return 0, err

@@ -239,12 +239,6 @@ func (a *api) violations(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if f.Since, err = moment(q, "since"); err != nil {
-		return err
-	}
-	if f.Until, err = moment(q, "until"); err != nil {
-		return err
-	}
 	limit, err := page(q, &f)
 	if err != nil {
 		return err
