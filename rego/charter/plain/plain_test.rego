@@ -23,6 +23,10 @@ states := [
 	{"standing": {"edge-1": {"state": "suspended"}}},
 	{"revocations": {"edge-1": {}}},
 	{"revocations": {"edge-1": {"export_until": "2027-01-01"}, "edge-7": {"export_until": "2027-01-01"}}},
+	{"standing": "all good"},
+	{"revocations": []},
+	{"standing": null},
+	"none",
 	{"overrides": {"o": {"clauses": ["net.plain"], "until": "2027-01-01", "retention": "90d"}}},
 ]
 

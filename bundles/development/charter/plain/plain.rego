@@ -83,12 +83,13 @@ ordinary if {
 	is_string(object.get(input, "purpose", ""))
 	object.get(input, "retention", "") == ""
 
-	# Neither the charter nor the state speaks of the node.
+	# Neither the charter nor the state speaks of the node. A section of the state that is
+	# no object leaves this undefined: what it was meant to say, nobody knows.
 	is_string(input.node)
 	input.node != ""
 	object.get(data.charter.tables.nodes, input.node, null) == null
-	object.get(state, ["standing", input.node], null) == null
-	object.get(state, ["revocations", input.node], null) == null
+	object.get(object.get(state, "standing", {}), input.node, null) == null
+	object.get(object.get(state, "revocations", {}), input.node, null) == null
 	object.get(state, "overrides", null) == null
 
 	# The charter is valid.
