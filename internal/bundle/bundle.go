@@ -8,6 +8,9 @@
 // the single root "charter". Whether its rules are those of its charter is not
 // checked here.
 //
+// A [State] is another kind of bundle, without rules and with a root of its own; each
+// reader refuses the other kind.
+//
 // [Bundle.WriteTar] is deterministic: the bytes depend on the files alone, not
 // on place, time, zone, user or umask. Stock OPA loads what it writes.
 package bundle

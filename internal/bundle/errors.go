@@ -11,7 +11,8 @@ const (
 	CodeBadEntry        = "bad_entry"        // a link, device, directory or foreign tar format
 	CodeBadManifest     = "bad_manifest"     // not JSON, or a field that is unknown or wrong
 	CodeBadPath         = "bad_path"         // absolute, escaping, not canonical or too long
-	CodeBadRoots        = "bad_roots"        // roots other than exactly ["charter"]
+	CodeBadRoots        = "bad_roots"        // roots other than exactly ["charter"], or of a state bundle ["charter_state"]
+	CodeBadState        = "bad_state"        // the document or the proofs of a state bundle cannot be read
 	CodeDuplicatePath   = "duplicate_path"   // two files at one place, also where case does not count
 	CodeIO              = "io"               // the file system said no
 	CodeJWTBundle       = "jwt_bundle"       // carries an OPA signature: another artifact

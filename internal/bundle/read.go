@@ -39,6 +39,15 @@ func (l Limits) orDefault() Limits {
 // something else to another reader, and stops at the limits whatever the
 // archive claims about itself. r is read to its end.
 func Read(r io.Reader, lim Limits) (*Bundle, error) {
+	files, err := readArchive(r, lim, checkPath)
+	if err != nil {
+		return nil, err
+	}
+	return take(files)
+}
+
+// readArchive returns the files of an archive whose paths pass a check.
+func readArchive(r io.Reader, lim Limits, check func(path string) error) (map[string][]byte, error) {
 	lim = lim.orDefault()
 	packed := bufio.NewReader(&limited{r: r, left: lim.Compressed, what: "compressed"})
 	z, err := decompressor(packed)
@@ -46,7 +55,7 @@ func Read(r io.Reader, lim Limits) (*Bundle, error) {
 		return nil, coded(err, CodeBadArchive, "")
 	}
 	unpacked := &limited{r: z, left: lim.Unpacked, what: "unpacked"}
-	files, err := readEntries(tar.NewReader(unpacked), lim)
+	files, err := readEntries(tar.NewReader(unpacked), lim, check)
 	if err != nil {
 		return nil, err
 	}
@@ -60,10 +69,10 @@ func Read(r io.Reader, lim Limits) (*Bundle, error) {
 		}
 		return nil, newError(CodeTrailingData, "", "bytes behind the end of the archive")
 	}
-	return take(files)
+	return files, nil
 }
 
-func readEntries(t *tar.Reader, lim Limits) (map[string][]byte, error) {
+func readEntries(t *tar.Reader, lim Limits, check func(path string) error) (map[string][]byte, error) {
 	files := map[string][]byte{}
 	for {
 		header, err := t.Next()
@@ -73,7 +82,7 @@ func readEntries(t *tar.Reader, lim Limits) (map[string][]byte, error) {
 		if err != nil {
 			return nil, coded(err, CodeBadArchive, "")
 		}
-		if err := checkEntry(header, files, lim); err != nil {
+		if err := checkEntry(header, files, lim, check); err != nil {
 			return nil, err
 		}
 		data, err := io.ReadAll(t)
@@ -84,13 +93,13 @@ func readEntries(t *tar.Reader, lim Limits) (map[string][]byte, error) {
 	}
 }
 
-func checkEntry(h *tar.Header, files map[string][]byte, lim Limits) error {
+func checkEntry(h *tar.Header, files map[string][]byte, lim Limits, check func(path string) error) error {
 	// Only USTAR: its entries hold as many bytes as the archive does. The GNU and
 	// PAX formats have sparse files, which expand to any size from nothing.
 	if h.Typeflag != tar.TypeReg || h.Format != tar.FormatUSTAR {
 		return newError(CodeBadEntry, clip(h.Name), "only regular files in USTAR format are allowed")
 	}
-	if err := checkPath(h.Name); err != nil {
+	if err := check(h.Name); err != nil {
 		return err
 	}
 	if _, twice := files[h.Name]; twice {

@@ -12,14 +12,16 @@ import (
 // WriteTar writes the bundle as a .tar.gz whose bytes depend on the files
 // alone: sorted paths, USTAR headers without extensions, mode 0644, owner 0,
 // time zero, and a gzip header without name and time.
-func (b *Bundle) WriteTar(w io.Writer) error {
+func (b *Bundle) WriteTar(w io.Writer) error { return writeArchive(w, b.paths, b.files) }
+
+func writeArchive(w io.Writer, paths []string, files map[string][]byte) error {
 	z, err := compressor(w)
 	if err != nil {
 		return coded(err, CodeIO, "")
 	}
 	t := tar.NewWriter(z)
-	for _, p := range b.paths {
-		if err := writeEntry(t, p, b.files[p]); err != nil {
+	for _, p := range paths {
+		if err := writeEntry(t, p, files[p]); err != nil {
 			return coded(err, CodeIO, p)
 		}
 	}
