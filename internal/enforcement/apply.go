@@ -57,6 +57,9 @@ func (s *state) stood(ev *event) {
 	s.endAt(end{endOfStanding, id}, n.until)
 	s.touch(id)
 	s.used(c.Request)
+	if c.Action == ActionRestore {
+		s.lift(lifted{committee.Restore, id}, ev.index, c.Request)
+	}
 	s.due = slices.DeleteFunc(s.due, func(due string) bool {
 		v := s.violations[due]
 		if v.Node != id {
@@ -162,9 +165,11 @@ func (s *state) overrode(ev *event) {
 	case c.Action == ledger.Renewed:
 		o.Until = timeOf(c.Until)
 		o.Renewals++
+		o.renewed = append(slices.Clip(o.renewed), c.Request) // copies of an Override share what is before
 		s.endAt(end{endOfOverride, c.ID}, o.Until)
 	case c.Action == ledger.Ended:
-		o.Ended, o.EndedBy = ev.at, c.By
+		o.Ended, o.EndedBy, o.renewed = ev.at, c.By, nil
+		s.lift(lifted{committee.EndOverride, c.ID}, ev.index, c.Request)
 		s.endAt(end{endOfOverride, c.ID}, time.Time{})
 	}
 	s.version++
@@ -192,6 +197,7 @@ func (s *state) revoked(ev *event) {
 		closed.ExportUntil = time.Time{}
 		if n.revoked = &closed; c.Action == ledger.Ended {
 			n.revoked = nil
+			s.lift(lifted{committee.EndRevocation, id}, ev.index, c.Request)
 		}
 	default:
 		return

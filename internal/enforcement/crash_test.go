@@ -155,8 +155,8 @@ func live(t *testing.T, rt *rapid.T, people people, mark string) {
 		if diff := same(w.e.state, w.rebuilt()); diff != "" {
 			rt.Fatalf("live and rebuilt differ in %s", diff)
 		}
-		if !reflect.DeepEqual(w.doc, w.e.state.document()) {
-			rt.Fatalf("in force %v\nknown %v", w.doc, w.e.state.document())
+		if !reflect.DeepEqual(w.doc, w.e.state.document(false)) {
+			rt.Fatalf("in force %v\nknown %v", w.doc, w.e.state.document(false))
 		}
 	}
 	once(rt, w)

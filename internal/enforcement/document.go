@@ -3,23 +3,25 @@ package enforcement
 import (
 	"maps"
 	"time"
+
+	"github.com/westworld-charter/charter/internal/statedoc"
 )
 
 // document is what the state says as sections of data.charter_state; nil when it says
-// nothing. Standings have no end in there: the clock of whoever decides must neither
-// shorten nor extend them.
-func (s *state) document() map[string]any {
+// nothing. Standings have no end in there, unless ends is set: the clock of whoever
+// decides must neither shorten nor extend them.
+func (s *state) document(ends bool) map[string]any {
 	standing, revocations, overrides := map[string]any{}, map[string]any{}, map[string]any{}
 	for id, n := range s.nodes {
 		if n.standing != Good {
-			standing[id] = map[string]any{"state": n.standing, "reason": n.reason()}
+			row := statedoc.Standing{State: n.standing, Reason: n.reason()}
+			if ends {
+				row.Until = n.until
+			}
+			standing[id] = row.Row()
 		}
 		if r := n.revoked; r != nil {
-			row := map[string]any{"reason": r.Reason}
-			if !r.ExportUntil.IsZero() {
-				row["export_until"] = r.ExportUntil.UTC().Format(time.RFC3339Nano)
-			}
-			revocations[id] = row
+			revocations[id] = statedoc.Revocation{Reason: r.Reason, ExportUntil: r.ExportUntil}.Row()
 		}
 	}
 	for id, o := range s.overrides {
@@ -28,7 +30,9 @@ func (s *state) document() map[string]any {
 		}
 	}
 	doc := map[string]any{}
-	for name, section := range map[string]map[string]any{"standing": standing, "revocations": revocations, "overrides": overrides} {
+	for name, section := range map[string]map[string]any{
+		statedoc.StandingSection: standing, statedoc.RevocationsSection: revocations, statedoc.OverridesSection: overrides,
+	} {
 		if len(section) > 0 {
 			doc[name] = section
 		}
@@ -86,9 +90,9 @@ func Merge(operator, own map[string]any) map[string]any {
 		return operator
 	}
 	merged := maps.Clone(operator)
-	join(merged, own, "standing", stricterStanding)
-	join(merged, own, "revocations", stricterRevocation)
-	join(merged, own, "overrides", func(operator, _ any) any { return operator })
+	join(merged, own, statedoc.StandingSection, bothStandings)
+	join(merged, own, statedoc.RevocationsSection, bothRevocations)
+	join(merged, own, statedoc.OverridesSection, func(operator, _ any) any { return operator })
 	return merged
 }
 
@@ -117,44 +121,10 @@ func join(into, own map[string]any, section string, both func(operator, own any)
 	into[section] = rows
 }
 
-// stricterStanding keeps what restricts now and later: an operator's standing may
-// end by itself, ours does not.
-func stricterStanding(operator, own any) any {
-	ours, _ := own.(map[string]any)
-	state, _ := ours["state"].(string)
-	if rank(state) < rank(Suspended) {
-		return operator
-	}
-	theirs, readable := operator.(map[string]any)
-	if !readable {
-		return own
-	}
-	said, isText := theirs["state"].(string)
-	if _, ends := theirs["until"]; !ends && (!isText || rank(said) > rank(state)) {
-		return operator
-	}
-	return own
+func bothStandings(operator, own any) any {
+	return statedoc.ReadStanding(own).Join(statedoc.ReadStanding(operator)).Row()
 }
 
-// stricterRevocation has no end, since ours has none, and the earlier end of exports.
-func stricterRevocation(operator, own any) any {
-	ours, _ := own.(map[string]any)
-	theirs, _ := operator.(map[string]any)
-	row := maps.Clone(ours)
-	delete(row, "export_until")
-	a, first := ours["export_until"].(string)
-	b, second := theirs["export_until"].(string)
-	if !first || !second {
-		return row
-	}
-	at, err := time.Parse(time.RFC3339Nano, a)
-	until, otherErr := time.Parse(time.RFC3339Nano, b)
-	switch {
-	case err != nil || otherErr != nil:
-	case until.Before(at):
-		row["export_until"] = b
-	default:
-		row["export_until"] = a
-	}
-	return row
+func bothRevocations(operator, own any) any {
+	return statedoc.ReadRevocation(own).Join(statedoc.ReadRevocation(operator)).Row()
 }

@@ -378,7 +378,8 @@ func same(a, b *state) string {
 		{"committee", a.committee, b.committee},
 		{"ends", a.ends, b.ends},
 		{"version", a.version, b.version},
-		{"document", a.document(), b.document()},
+		{"document", a.document(true), b.document(true)},
+		{"lifts", a.lifts, b.lifts},
 	} {
 		if !reflect.DeepEqual(x.a, x.b) {
 			return x.what

@@ -120,6 +120,8 @@ type Override struct {
 	Request   string // signed, JSON
 	Ended     time.Time
 	EndedBy   string // quorum or expiry; "" while it is in force
+
+	renewed []string // signed requests, JSON, while it is in force
 }
 
 // Revocation is that of a node's data access.

@@ -156,7 +156,7 @@ func (s *state) known(id string) Node {
 func (e *Enforcer) State() map[string]any {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	return e.state.document()
+	return e.state.document(false)
 }
 
 // Stats returns figures.

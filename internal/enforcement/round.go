@@ -144,7 +144,7 @@ func (e *Enforcer) publish(ctx context.Context) error {
 	version := e.state.version
 	var doc map[string]any
 	if version > e.published {
-		doc = e.state.document()
+		doc = e.state.document(false)
 	}
 	e.mu.RUnlock()
 	if version > e.published {

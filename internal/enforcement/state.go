@@ -24,6 +24,7 @@ type state struct {
 	overrides  map[string]*Override
 	declared   []string // their ids, oldest first
 	nonces     map[string]time.Time
+	lifts      map[lifted][]lift
 	committee  []ledger.Member
 	seats      uint64 // how many entries have changed it
 	// ends are by what ends by itself when it does.
@@ -95,7 +96,7 @@ func newState() *state {
 	return &state{
 		nodes: map[string]*node{}, threads: map[thread]*denials{}, waiting: map[thread]bool{}, owing: map[string]int{}, violations: map[string]*Violation{},
 		cases: map[string]*Investigation{}, overrides: map[string]*Override{}, nonces: map[string]time.Time{}, ends: map[end]time.Time{},
-		touched: map[string]uint64{},
+		touched: map[string]uint64{}, lifts: map[lifted][]lift{},
 	}
 }
 
