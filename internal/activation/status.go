@@ -1,0 +1,169 @@
+package activation
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Mark is the highest sequence of a channel that was in force, and what it named.
+type Mark struct {
+	Channel  string `json:"channel"`
+	Sequence int64  `json:"sequence"`
+	Digest   string `json:"digest"`
+}
+
+// Kinds of an [Event]; the list is closed.
+const (
+	EventActivated = "activated" // another release, or another state, is in force
+	EventRenewed   = "renewed"   // the release in force has a newer statement
+	EventRefused   = "refused"   // what was offered is not put in force
+	EventDegraded  = "degraded"  // something is wrong with what is in force, or with reaching the source
+	EventRecovered = "recovered" // what an event of one of the two kinds above said is over
+)
+
+// Parts that an [Event] is about.
+const (
+	PartPolicy = "policy"
+	PartState  = "state"
+)
+
+// Event is one change of what is in force, or of a condition: there is one when a
+// condition begins, one when its code or the release it is about changes, one when it
+// ends, and none for each poll in between.
+type Event struct {
+	Part     string
+	Kind     string
+	Code     string // of what is wrong, or is over
+	Message  string
+	Digest   string // of the release that it is about; "" when it is about none
+	Channel  string
+	Sequence int64
+	Revision string
+	Expires  time.Time // of the release statement, when there is one
+	Previous string    // revision that was in force before, of EventActivated
+	Time     time.Time
+}
+
+// Problem is a condition that holds.
+type Problem struct {
+	Part    string    `json:"part"`
+	Code    string    `json:"code"`
+	Message string    `json:"message"`
+	Digest  string    `json:"digest,omitempty"`
+	Since   time.Time `json:"since"`
+}
+
+// Status is what a node says about itself; its JSON is part of the HTTP API.
+type Status struct {
+	Channel       string    `json:"channel"`
+	Digest        string    `json:"digest,omitempty"` // of the release in force; "" without one
+	LayerDigest   string    `json:"layer_digest,omitempty"`
+	Revision      string    `json:"revision,omitempty"`
+	CharterDigest string    `json:"charter_digest,omitempty"`
+	Sequence      int64     `json:"sequence,omitempty"`
+	Expires       time.Time `json:"expires,omitzero"`
+	Activated     time.Time `json:"activated,omitzero"`
+	LastChecked   time.Time `json:"last_checked,omitzero"` // when the source last answered and nothing was refused
+	HighWater     Mark      `json:"high_water"`            // of Channel
+	// Degraded says that no policy is in force, or that there are Problems. LastError is
+	// the newest of them.
+	Degraded  bool         `json:"degraded"`
+	LastError *Problem     `json:"last_error,omitempty"`
+	Problems  []Problem    `json:"problems,omitempty"` // oldest first
+	State     *StateStatus `json:"state,omitempty"`    // nil without state bundles
+}
+
+// Status returns what is in force and what is wrong.
+func (a *Activator) Status() Status {
+	now := a.o.Now()
+	s := Status{Channel: a.o.Trust().Channel(), Problems: a.held.list()}
+	a.mu.RLock()
+	if l := a.active; l != nil {
+		s.Channel = l.Channel
+		s.Digest, s.LayerDigest, s.Revision, s.CharterDigest = l.Digest, l.LayerDigest, l.Revision, l.CharterDigest
+		s.Sequence, s.Expires, s.Activated = l.Sequence, l.Expires, l.since
+	}
+	s.HighWater, s.LastChecked = a.saved.mark(s.Channel), a.checked
+	a.mu.RUnlock()
+	if n := len(s.Problems); n > 0 {
+		s.LastError = &s.Problems[n-1]
+	}
+	s.Degraded = s.Digest == "" || len(s.Problems) > 0
+	if a.states != nil {
+		s.State = a.states.status(now)
+	}
+	return s
+}
+
+// conditions are what is wrong now, at most one thing under a key.
+type conditions struct {
+	now    func() time.Time
+	record func(context.Context, Event)
+	log    *slog.Logger
+
+	mu   sync.Mutex
+	held map[string]Problem
+}
+
+func newConditions(now func() time.Time, record func(context.Context, Event), log *slog.Logger) *conditions {
+	return &conditions{now: now, record: record, log: log, held: make(map[string]Problem)}
+}
+
+// set says that something is wrong. There is an event when code or digest are not
+// those that are held under the key.
+func (c *conditions) set(ctx context.Context, key string, e Event) {
+	c.mu.Lock()
+	old, ok := c.held[key]
+	same := ok && old.Code == e.Code && old.Digest == e.Digest
+	p := Problem{e.Part, e.Code, e.Message, e.Digest, c.now()}
+	if same {
+		p.Since = old.Since
+	}
+	c.held[key] = p
+	c.mu.Unlock()
+	if !same {
+		c.emit(ctx, e)
+	}
+}
+
+// clear says that nothing is wrong any more.
+func (c *conditions) clear(ctx context.Context, key string) {
+	c.mu.Lock()
+	old, ok := c.held[key]
+	delete(c.held, key)
+	c.mu.Unlock()
+	if ok {
+		c.emit(ctx, Event{Part: old.Part, Kind: EventRecovered, Code: old.Code, Digest: old.Digest, Message: "over: " + old.Message})
+	}
+}
+
+// emit records an event and logs it.
+func (c *conditions) emit(ctx context.Context, e Event) {
+	e.Time = c.now()
+	level := slog.LevelInfo
+	if e.Kind == EventRefused || e.Kind == EventDegraded {
+		level = slog.LevelError
+	}
+	c.log.Log(ctx, level, e.Part+" "+e.Kind, "code", e.Code, "message", e.Message, "revision", e.Revision, "sequence", e.Sequence, "digest", e.Digest)
+	c.record(ctx, e)
+}
+
+func (c *conditions) list() []Problem {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := make([]Problem, 0, len(c.held))
+	for _, p := range c.held {
+		list = append(list, p)
+	}
+	slices.SortFunc(list, func(x, y Problem) int {
+		if n := x.Since.Compare(y.Since); n != 0 {
+			return n
+		}
+		return strings.Compare(x.Code, y.Code)
+	})
+	return list
+}
