@@ -17,7 +17,7 @@ const digestA = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 //	for N in edge-1 edge-2 edge-3 'rack 7/ü' ''; do echo $(( 0x$(printf '%s %s' "$D" "$N" | sha256sum | cut -c1-8) % 100 )); done
 func TestBucketIsThatOfAShell(t *testing.T) {
 	for node, want := range map[string]int{"edge-1": 8, "edge-2": 99, "edge-3": 45, "rack 7/ü": 97, "": 71} {
-		if got := Bucket(digestA, node); got != want {
+		if got := decision.Bucket(digestA, node); got != want {
 			t.Errorf("%q: %d, want %d", node, got, want)
 		}
 	}
@@ -41,7 +41,7 @@ func TestPercentagesAreNested(t *testing.T) {
 					t.Fatalf("%s is a canary at %d %% and none at a higher percentage", node, percent)
 				}
 			}
-			if Bucket(digestA, node) != Bucket("sha256:b", node) {
+			if decision.Bucket(digestA, node) != decision.Bucket("sha256:b", node) {
 				moved++
 			}
 		}
@@ -82,7 +82,7 @@ func TestAnswersFollowThePercentage(t *testing.T) {
 		batch := r.DecideBatch(t.Context(), questions)
 		for i, in := range questions {
 			policy := before
-			if percent > 0 && in.Node != "" && Bucket(digest, in.Node) < percent {
+			if percent > 0 && in.Node != "" && decision.Bucket(digest, in.Node) < percent {
 				policy = after
 			}
 			want, err := policy.Decide(t.Context(), in)

@@ -3,6 +3,7 @@ package rollout
 import (
 	"testing"
 
+	"github.com/westworld-charter/charter/internal/decision"
 	"github.com/westworld-charter/charter/internal/engine"
 )
 
@@ -27,7 +28,7 @@ func TestNoCandidateCostsNothing(t *testing.T) {
 		t.Errorf("%g allocations after a candidate, and %g before", stopped, bare)
 	}
 	r.Close()
-	if n := testing.AllocsPerRun(1000, func() { Bucket(digestA, "edge-1") }); n > 0 {
+	if n := testing.AllocsPerRun(1000, func() { decision.Bucket(digestA, "edge-1") }); n > 0 {
 		t.Errorf("%g allocations to find out who answers", n)
 	}
 }
