@@ -208,13 +208,9 @@ type Refusal struct {
 // Refused records refusals like denials, and the route of the caller with them.
 // The caller's request id is left for the question that it may ask.
 func (a *Auditor) Refused(ctx context.Context, refusals ...Refusal) {
-	const severity = "high"
 	r := records{caller: callerOf(ctx)}
 	for i := range refusals {
-		d := decision.Decision{
-			Outcome: decision.Denied, Clause: decision.ClauseRequest, Severity: severity, Mode: decision.Enforce,
-			Reasons: []decision.Reason{{Code: refusals[i].Code, Clause: decision.ClauseRequest, Severity: severity}},
-		}
+		d := refusal(refusals[i].Code)
 		r.denial(Caller{Principal: r.caller.Principal}, &refusals[i].Input, &d)
 	}
 	for _, entries := range r.byLevel {
@@ -223,6 +219,15 @@ func (a *Auditor) Refused(ctx context.Context, refusals ...Refusal) {
 		}
 	}
 	_ = a.denials(ctx, &r) // the answer is a refusal already
+}
+
+// refusal is the decision that stands for none.
+func refusal(code string) decision.Decision {
+	const severity = "high"
+	return decision.Decision{
+		Outcome: decision.Denied, Clause: decision.ClauseRequest, Severity: severity, Mode: decision.Enforce,
+		Reasons: []decision.Reason{{Code: code, Clause: decision.ClauseRequest, Severity: severity}},
+	}
 }
 
 // records are what is to be recorded of one request.

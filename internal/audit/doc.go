@@ -8,5 +8,7 @@
 // ledger takes entries again, also when the process dies before that; an allowance
 // that cannot be recorded is not given ([ErrUnavailable]); a window is announced in
 // the ledger before anything is counted in it, so that counts which a crash loses
-// are known to be missing; no label value is recorded.
+// are known to be missing; no label value is recorded. [Auditor.Report] records what
+// others decided with the same policy, such as stock OPAs, once however often they report
+// it, and never as what a node itself did.
 package audit

@@ -44,6 +44,8 @@ func entryOf(kind ledger.Kind, c Caller, in *decision.Input, d *decision.Decisio
 type Details struct {
 	Route   string   `json:"route,omitempty"` // of a question that was refused before it was decided
 	Omitted *Omitted `json:"omitted,omitempty"`
+	// Reported says who decided, when it was not this program.
+	Reported *Origin `json:"reported,omitempty"`
 }
 
 // Omitted counts what an entry had no room for: a question may be larger than an

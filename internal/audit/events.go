@@ -6,30 +6,42 @@ import (
 	"github.com/westworld-charter/charter/internal/ledger"
 )
 
-// Load is the Data of a charter-load entry: a charter or bundle was read, and is
-// ready to decide or was refused.
+// Load is the Data of a charter-load entry: a charter, bundle or signed release was
+// read, and is ready to decide or was refused; or what decides is no longer kept up to
+// date, or is again.
 type Load struct {
-	Result  string `json:"result"` // loaded or refused
-	Part    string `json:"part"`   // policy or candidate
+	Result  string `json:"result"` // one of the constants below
+	Part    string `json:"part"`   // policy, candidate, or state: a signed state bundle
 	Trigger string `json:"trigger"`
 	At      string `json:"at"`             // RFC 3339
 	By      string `json:"by,omitempty"`   // principal who put it there over HTTP
-	Code    string `json:"code,omitempty"` // why it was refused
+	Code    string `json:"code,omitempty"` // why it was refused, or is degraded
 	Charter string `json:"charter,omitempty"`
 	Version string `json:"version,omitempty"`
 	Digest  string `json:"digest,omitempty"` // of the charter
+	Signed
+}
+
+// Signed says which signed release an entry is about; the zero value is none.
+type Signed struct {
+	Release  string `json:"release,omitempty"`  // digest of its manifest
+	Channel  string `json:"channel,omitempty"`  // that its statement names
+	Sequence int64  `json:"sequence,omitempty"` // of its statement
+	Expires  string `json:"expires,omitempty"`  // RFC 3339
 }
 
 // Results of a [Load].
 const (
-	Loaded  = "loaded"
-	Refused = "refused"
+	Loaded    = "loaded"
+	Refused   = "refused"
+	Degraded  = "degraded"  // what decides stays, for the reason Code
+	Recovered = "recovered" // and is up to date again
 )
 
 // Activation is the Data of an activation entry: from At on, questions are
 // answered otherwise. Revision of the entry is what decides.
 type Activation struct {
-	Trigger  string `json:"trigger"`      // start, watch, SIGHUP, api, apply, rollback, promotion, canary, or why a canary ended
+	Trigger  string `json:"trigger"`      // start, watch, SIGHUP, api, apply, rollback, promotion, canary, release, state, or why a canary ended
 	At       string `json:"at"`           // RFC 3339
 	By       string `json:"by,omitempty"` // principal who put it there over HTTP
 	Charter  string `json:"charter,omitempty"`
@@ -42,6 +54,7 @@ type Activation struct {
 	// Percent is how many of the nodes a canary answers, the policy before the
 	// others; nil is all of them.
 	Percent *int `json:"percent,omitempty"`
+	Signed
 }
 
 // Entry returns the entry about a load of a revision, "" when it was refused.

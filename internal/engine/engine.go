@@ -28,6 +28,8 @@ type Engine struct {
 	pace     pace // of verified hits
 	recent   recent
 	next     atomic.Pointer[snapshot] // a warm one
+
+	changed atomic.Pointer[chan struct{}] // closed by the next Swap; nil while nobody waits
 }
 
 // New returns an engine without a policy and with the default [Options]: it
@@ -58,7 +60,25 @@ func (e *Engine) Swap(p *Policy) (previous *Policy) {
 	if warm := e.next.Swap(nil); warm != nil && warm.Policy == p {
 		next = warm
 	}
-	return e.active.Swap(next).policy()
+	previous = e.active.Swap(next).policy()
+	if waiting := e.changed.Swap(nil); waiting != nil {
+		close(*waiting)
+	}
+	return previous
+}
+
+// Changed returns a channel that is closed when another policy becomes active than
+// [Engine.Current] returns from now on.
+func (e *Engine) Changed() <-chan struct{} {
+	next := make(chan struct{})
+	for {
+		if waiting := e.changed.Load(); waiting != nil {
+			return *waiting
+		}
+		if e.changed.CompareAndSwap(nil, &next) {
+			return next
+		}
+	}
 }
 
 // Current returns the active policy, nil when there is none.
