@@ -147,5 +147,23 @@ func governance() *Dashboard {
 			{`sum(charter_ledger_failures_total{` + selected + `})`, "failures"}, {`sum(charter_ledger_clock_back_total{` + selected + `})`, "clock back"}, {`sum(charter_enforcement_late_total{` + selected + `})`, "consequences late"},
 		}},
 	)
+	b.row("Nodes and releases")
+	b.graphs(
+		spec{title: "Nodes by condition", about: "Nodes that run releases, by their gravest condition.", unit: count, asks: []query{sumBy("charter_fleet_nodes", "state")}},
+		spec{title: "Sequences", about: "Sequence of the release that everybody gets in the end, and the lowest that a node runs.", unit: state, asks: []query{
+			{`max(charter_fleet_newest_sequence{` + selected + `})`, "newest"}, {`min(charter_fleet_oldest_sequence{` + selected + `} > 0)`, "oldest"},
+		}},
+		spec{title: "Rollout", about: "Stage that the latest rollout has reached, of how many, and the percentage of nodes that it reaches.", unit: state, asks: []query{
+			{`max(charter_rollout_stage{` + selected + `})`, "stage"}, {`max(charter_rollout_stages{` + selected + `})`, "of"}, {`max(charter_rollout_stage_percent{` + selected + `})`, "percent"},
+		}},
+		spec{title: "Rollouts by state", about: "Latest rollouts of channels. One that is halted or rolled back waits for a person; steps that wait for the ledger are in force.", unit: count, asks: []query{
+			sumBy("charter_rollouts", "state"), {`sum(charter_rollout_unrecorded_steps{` + selected + `})`, "steps not in the ledger"},
+		}},
+		spec{title: "Stopped and alarms", about: "Rollouts that were halted or rolled back within a day, by cause, and nodes that went back to an older release.", unit: count, asks: []query{
+			since("charter_rollout_halts_total", "cause", "1d"), {`sum(increase(charter_fleet_backwards_total{` + selected + `}[1d]))`, "nodes went back"},
+		}},
+		spec{title: "Reports", about: "Reports of nodes a second by what became of them.", unit: perSecond, asks: []query{rates("charter_fleet_reports_total", "result")}},
+		spec{title: "Clock skew", about: "By how much the clock of a node differs from the server's, of the one that differs most.", unit: seconds, asks: []query{{`max(charter_fleet_clock_skew_seconds{` + selected + `})`, "skew"}}},
+	)
 	return &b.d
 }

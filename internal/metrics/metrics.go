@@ -38,6 +38,9 @@ type Metrics struct {
 	ledger       ledgerMetrics // registered by Ledger, as is accountability
 	accountable  accountability
 	notification notificationMetrics // registered by Notifications
+	release      releaseMetrics      // registered by Releases and Reports
+	fleet        fleetMetrics        // registered by Fleet
+	upload       uploadMetrics       // registered by Uploads
 }
 
 // New returns metrics in a registry of their own, with the collectors of the Go
@@ -54,6 +57,7 @@ func New(b Build) *Metrics {
 	m.defineLedger()
 	m.defineAccountability()
 	m.defineNotifications()
+	m.defineFleet()
 	return m
 }
 

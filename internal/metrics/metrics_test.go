@@ -16,9 +16,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
+	"github.com/westworld-charter/charter/internal/activation"
 	"github.com/westworld-charter/charter/internal/charter"
 	"github.com/westworld-charter/charter/internal/decision"
 	"github.com/westworld-charter/charter/internal/engine"
+	"github.com/westworld-charter/charter/internal/fleet"
 	"github.com/westworld-charter/charter/internal/ledger"
 	"github.com/westworld-charter/charter/internal/metrics"
 	"github.com/westworld-charter/charter/internal/rollout"
@@ -73,11 +75,34 @@ func used() *metrics.Metrics {
 		}
 	})
 	m.Notifications(func() metrics.NotificationStats { return metrics.NotificationStats{Queued: 1, Dead: 2, Failing: 3} })
+	m.Fleet(func() fleet.Stats {
+		return fleet.Stats{
+			Nodes: map[string]int{fleet.CurrentRelease: 7, fleet.Behind: 1, "odd": 1}, Newest: 5, Oldest: 3, Skew: 0.5, Stage: 1, Stages: 3, Percent: 5,
+			States: map[string]int{fleet.Running: 1}, Halts: map[string]uint64{fleet.GateErrors: 2}, Alarms: 1, Pending: 1,
+		}
+	})
+	m.NodeReported("taken")
+	m.NodeReported("odd")
 	m.NotificationDelivered("critical", false, time.Second)
 	m.NotificationFailed("slack", "refused")
 	m.ReportLatency(time.Second)
 	m.StandingLatency(time.Second)
 	m.RevocationLatency(time.Second)
+	m.Releases(activation.Codes(), func() metrics.ReleaseStats {
+		return metrics.ReleaseStats{
+			Sequence: 3, Expires: time.Unix(1900000000, 0), LastChecked: time.Unix(1800000000, 0), Degraded: true,
+			State: true, StateSequence: 7, StateExpires: time.Unix(1800000900, 0),
+		}
+	})
+	m.ReleaseActivated(metrics.PartPolicy)
+	m.ReleaseRefused(metrics.PartPolicy, "untrusted_key")
+	m.ReleaseRefused(metrics.PartState, "no code of ours")
+	m.Reports()
+	m.Reported(true)
+	m.Bundles(func() int { return 4 })
+	m.Uploads(func() int { return 2 })
+	m.Uploaded("logs", 200)
+	m.DecisionsReported("denied", 3)
 	m.LedgerFailed()
 	m.LedgerCommitted(ledger.Commit{Rows: history(0)}, time.Millisecond)
 	return m
@@ -147,6 +172,21 @@ func TestSeries(t *testing.T) {
 		`charter_candidate_dropped_total 2`,
 		`charter_candidate_percent 25`,
 		`charter_candidate_stopped 1`,
+		`charter_release_sequence 3`,
+		`charter_bundle_waiters 4`,
+		`charter_opa_instances 2`,
+		`charter_opa_uploads_total{code="200",kind="logs"} 1`,
+		`charter_opa_decisions_total{result="denied"} 3`,
+		`charter_opa_decisions_total{result="unreadable"} 0`,
+		`charter_release_expiry_timestamp_seconds 1.9e+09`,
+		`charter_release_last_check_timestamp_seconds 1.8e+09`,
+		`charter_release_degraded 1`,
+		`charter_release_activations_total{part="policy"} 1`,
+		`charter_release_refusals_total{code="untrusted_key",part="policy"} 1`,
+		`charter_release_refusals_total{code="other",part="state"} 1`,
+		`charter_state_sequence 7`,
+		`charter_state_expiry_timestamp_seconds 1.8000009e+09`,
+		`charter_node_reports_total{result="success"} 1`,
 	)
 	for _, family := range []string{"go_goroutines", "process_start_time_seconds"} {
 		if !strings.Contains(got, "\n"+family+" ") {
