@@ -9,10 +9,13 @@ import (
 	"syscall"
 
 	"github.com/westworld-charter/charter/internal/app"
+	"github.com/westworld-charter/charter/internal/compile"
+	"github.com/westworld-charter/charter/internal/policytest"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(app.Main(ctx, os.Args[1:], os.Stdout, os.Stderr, os.Getenv))
+	program := app.CharterServer(app.Compiler{Check: compile.Check, Build: compile.Build, Lint: policytest.Lint})
+	os.Exit(app.Main(ctx, program, os.Args[1:], os.Stdout, os.Stderr, os.Getenv))
 }

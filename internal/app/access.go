@@ -69,20 +69,24 @@ func (s *Server) loadTokens(ctx context.Context, from stamps) error {
 
 // access says who may ask, and what else the server does for whom.
 func (s *Server) access() (decisionapi.Access, error) {
-	routes, err := s.ledgerRoutes()
-	if err != nil {
-		return decisionapi.Access{}, err
-	}
-	around, err := s.charterRoutes()
-	if err != nil {
-		return decisionapi.Access{}, err
-	}
-	a := decisionapi.Access{Observe: s.metrics.Admitted, Routes: append(append(routes, around...), s.reloadRoute())}
-	if s.options.authenticates() {
-		a.Authenticate = s.authenticate
-	}
+	a := decisionapi.Access{Observe: s.metrics.Admitted}
 	if s.options.Rate > 0 {
 		a.Limit = newLimiter(s.options.Rate, time.Now)
+		s.limit = a.Limit
+	}
+	routes := []decisionapi.Route{s.reloadRoute()}
+	for _, part := range []func() ([]decisionapi.Route, error){
+		s.ledgerRoutes, s.charterRoutes, s.mirrorRoutes, s.fleetRoutes, s.proxyRoutes, s.bundleRoutes, s.uploadRoutes,
+	} {
+		more, err := part()
+		if err != nil {
+			return decisionapi.Access{}, err
+		}
+		routes = append(routes, more...)
+	}
+	a.Routes = routes
+	if s.options.authenticates() {
+		a.Authenticate = s.authenticate
 	}
 	return a, nil
 }

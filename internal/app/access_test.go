@@ -311,7 +311,11 @@ func TestTokenFilesAreStrict(t *testing.T) {
 		{"two of a name", "- {name: a, sha256: " + digest + ", scopes: [admin]}\n- {name: a, sha256: " + hashed("y") + ", scopes: [admin]}", "two tokens have the name"},
 		{"two of a digest", "- {name: a, sha256: " + digest + ", scopes: [admin]}\n- {name: b, sha256: " + digest + ", scopes: [admin]}", "the same token"},
 		{"asserts and is bound", "- {name: a, sha256: " + digest + ", scopes: [check, assert], node: n}", "names any node"},
-		{"asserts without asking", "- {name: a, sha256: " + digest + ", scopes: [assert]}", "lacks the scope check"},
+		{"asserts without asking", "- {name: a, sha256: " + digest + ", scopes: [assert]}", "neither the scope check nor upload"},
+		{"uploads of nobody", "- {name: a, sha256: " + digest + ", scopes: [upload]}", "needs the node"},
+		{"uploads of one and of all", "- {name: a, sha256: " + digest + ", scopes: [upload, assert], node: n}", "names any node"},
+		{"uploads in a role", "- {name: a, sha256: " + digest + ", scopes: [upload], node: n, roles: [r]}", "lacks the scope check"},
+		{"a node for nothing", "- {name: a, sha256: " + digest + ", scopes: [audit], node: n}", "none of the scopes check, upload and report"},
 		{"asks in no role", "- {name: a, sha256: " + digest + ", scopes: [check], node: n}", "needs roles"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -352,7 +356,7 @@ func TestDocumentedTokenFile(t *testing.T) {
 		t.Errorf("%d tokens, %v", len(ts), err)
 	}
 	for _, code := range []string{
-		CodeInvalidCharter, CodeInvalidBundle, CodeBundleNotReproducible, CodeInvalidState, codeInvalidTLS, codeInvalidTokens, codeCacheMismatch,
+		CodeInvalidCharter, CodeInvalidBundle, CodeBundleNotReproducible, CodeInvalidState, CodeInvalidTrust, codeInvalidTLS, codeInvalidTokens, codeCacheMismatch,
 		"node_mismatch", "role_not_held", "claim_not_held", "insufficient_scope",
 	} {
 		if !strings.Contains(text, "`"+code+"`") {

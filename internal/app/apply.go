@@ -15,7 +15,6 @@ import (
 
 	"github.com/westworld-charter/charter/internal/bundle"
 	"github.com/westworld-charter/charter/internal/charter"
-	"github.com/westworld-charter/charter/internal/compile"
 	"github.com/westworld-charter/charter/internal/durable"
 	charterapi "github.com/westworld-charter/charter/internal/httpapi/charter"
 )
@@ -217,7 +216,7 @@ func (s replacer) judge(r charterapi.Replacement) (*charter.Charter, error) {
 	path, _ := s.options.source()
 	open := s.judgeCharter
 	if r.Kind == charterapi.KindBundle {
-		open = judgeBundle
+		open = s.judgeBundle
 	}
 	c, err := open(path, r.Content)
 	if err != nil {
@@ -243,7 +242,7 @@ func (s replacer) judgeCharter(path string, content []byte) (*charter.Charter, e
 	}
 	c, findings := charter.Loader{Read: read}.Load(path)
 	if c != nil && !findings.HasErrors() {
-		findings = append(findings, compile.Check(c)...)
+		findings = append(findings, s.program.compiler.Check(c)...)
 		findings.Sort()
 	}
 	if c == nil || findings.HasErrors() {
@@ -252,10 +251,10 @@ func (s replacer) judgeCharter(path string, content []byte) (*charter.Charter, e
 	return c, nil
 }
 
-func judgeBundle(path string, content []byte) (*charter.Charter, error) {
+func (s replacer) judgeBundle(path string, content []byte) (*charter.Charter, error) {
 	b, err := bundle.Read(bytes.NewReader(content), bundle.Limits{Compressed: maxSource, Unpacked: 4 * maxSource})
 	if err == nil {
-		_, err = verify(path, b)
+		_, err = s.program.compiler.verify(path, b)
 	}
 	if err != nil {
 		var e *charterapi.Error

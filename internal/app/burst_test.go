@@ -17,7 +17,7 @@ import (
 
 // Violations at a rate of a thousand a second, of as many nodes: none is lost, and who
 // asks for what is allowed is served as well as while the same denials have no
-// consequences. CHARTER_LONG=1 lasts ten seconds and judges what a busy machine would
+// consequences, and nodes elsewhere are told of all of them. CHARTER_LONG=1 lasts ten seconds and judges what a busy machine would
 // spoil: that no answer was given before its consequences, and the latency.
 func TestViolationsSlowNobody(t *testing.T) {
 	seconds := 1
@@ -25,11 +25,14 @@ func TestViolationsSlowNobody(t *testing.T) {
 		seconds = 10
 	}
 	text := read(t, example1) + "escalation: [{level: 1, at: 1, within: 30d, action: suspend, for: 24h}]\n"
-	s := recording(t, selfAsserted(put(t, filepath.Join(t.TempDir(), "charter.yaml"), text)))
+	o := selfAsserted(put(t, filepath.Join(t.TempDir(), "charter.yaml"), text))
+	o.StateBundle = stateKey(t)
+	s := recording(t, o)
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { _ = s.enforce(ctx) })
 	running.Go(func() { _ = s.keeper.auditor.Run(ctx) })
+	running.Go(func() { s.states.run(ctx) })
 	defer running.Wait()
 	defer stop()
 	calm := s.burst(t, "token", seconds)
@@ -39,6 +42,11 @@ func TestViolationsSlowNobody(t *testing.T) {
 	if want := 1000 * seconds; st.Violations != want || st.Standings["suspended"] != want || seconds == 10 && st.Late > 0 {
 		t.Errorf("%+v", st)
 	}
+	until(t, "that nodes elsewhere are told of all of them", func() bool {
+		told, _ := s.states.offered(t)
+		standing, _ := told.Document()["standing"].(map[string]any)
+		return len(standing) == 1000*seconds
+	})
 	entries := 0
 	for _, err := range s.keeper.relay.Find(t.Context(), ledger.Filter{Kinds: []ledger.Kind{ledger.Violation}}) {
 		if err != nil {

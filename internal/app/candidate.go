@@ -37,7 +37,7 @@ func (s *Server) loadCandidate(ctx context.Context, from stamps) error {
 		return nil
 	}
 	start := time.Now()
-	bare, warnings, err := loadPolicy(ctx, s.options.asPolicy(), from)
+	bare, warnings, err := s.program.compiler.loadPolicy(ctx, s.options.asPolicy(), from)
 	if err != nil {
 		return err
 	}
@@ -70,14 +70,13 @@ func (s *Server) activate(ctx context.Context, p *engine.Policy, state map[strin
 		}
 	}
 	s.state = state
-	if before := s.engine.Current(); before != nil { // the first one is recorded when the ledger is open
-		s.recordLoaded(partPolicy, p)
-		s.recordActive(ctx, before, p)
-	}
+	s.recordLoaded(partPolicy, p) // while the ledger is not open yet, opening it does
+	s.recordActive(ctx, s.engine.Current(), p)
 	s.rollout.Swap(p, next)
 	if s.enforcer != nil {
 		s.enforcer.Activated()
 	}
+	s.stateChanged()
 }
 
 // candidateStopped tells operators that a candidate is out.
@@ -97,6 +96,9 @@ func (s *Server) candidateStopped(revision string, stop rollout.Stop) {
 // degraded is what is wrong although decisions are made, nil when nothing is.
 func (s *Server) degraded() *decisionapi.Degraded {
 	if d := s.faults.gravest(); d != nil {
+		return d
+	}
+	if d := s.unreleased(); d != nil {
 		return d
 	}
 	stop := s.rollout.Stopped()

@@ -126,7 +126,7 @@ func certified(cert *x509.Certificate, t TLSOptions) (*decisionapi.Identity, err
 	}
 	id := &decisionapi.Identity{
 		Kind: decisionapi.KindCertificate, Name: node, Node: node,
-		Scopes: []string{decisionapi.ScopeCheck, decisionapi.ScopeMetrics},
+		Scopes: []string{decisionapi.ScopeCheck, decisionapi.ScopeMetrics, decisionapi.ScopeUpload, decisionapi.ScopeReport},
 		Roles:  roles, Claims: listed(t.ClientClaims), Held: []string{claimMTLS},
 	}
 	if len(roles) == 0 {

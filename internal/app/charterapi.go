@@ -12,10 +12,13 @@ import (
 // charterRoutes serve violations, investigations, nodes, the committee, charters and
 // alerts. Without a ledger they are charters alone.
 func (s *Server) charterRoutes() ([]decisionapi.Route, error) {
+	if s.program.node { // which changes nothing but what is released
+		return nil, nil
+	}
 	if err := s.loadKept(); err != nil {
 		return nil, err
 	}
-	o := charterapi.Options{Charter: s.charter, State: s.stateInForce, Policies: replacer{s}, Caller: callerOf, Logger: s.log}
+	o := charterapi.Options{Charter: s.charter, Check: s.program.compiler.Check, State: s.stateInForce, Policies: replacer{s}, Caller: callerOf, Logger: s.log}
 	if s.enforcer != nil {
 		o.Enforcer, o.Evidence = s.enforcer, s.enforcer.Evidence
 		o.History, o.Log = ledger.NewReader(&s.keeper.relay, s.keeper.origin), s.keeper

@@ -32,13 +32,14 @@ const (
 // configReader turns one YAML file into a layer and collects every finding.
 type configReader struct {
 	path     string
+	settings []setting
 	layer    layer
 	findings diag.List
 }
 
 // loadConfig reads a configuration file strictly: an unknown key, a key given
 // twice and a value of the wrong kind are findings with their place.
-func loadConfig(path string, readFile func(string) ([]byte, error)) (layer, error) {
+func (p Program) loadConfig(path string, readFile func(string) ([]byte, error)) (layer, error) {
 	data, err := readFile(path)
 	if err != nil {
 		return nil, &usageError{err: fmt.Errorf("read configuration: %w", err)}
@@ -46,7 +47,7 @@ func loadConfig(path string, readFile func(string) ([]byte, error)) (layer, erro
 	if len(data) > maxConfig {
 		return nil, &usageError{err: fmt.Errorf("read configuration: %s is larger than %d bytes", path, maxConfig)}
 	}
-	r := &configReader{path: path, layer: layer{}}
+	r := &configReader{path: path, settings: p.settings, layer: layer{}}
 	r.read(data)
 	if r.findings.HasErrors() {
 		r.findings.Sort()
@@ -97,7 +98,7 @@ func (r *configReader) mapping(prefix string, n *yaml.Node) {
 func (r *configReader) entry(prefix string, key, val *yaml.Node) {
 	name := prefix + key.Value
 	siblings := map[string]bool{}
-	for _, s := range settings() {
+	for _, s := range r.settings {
 		if s.key == name {
 			r.scalar(s, val)
 			return

@@ -38,24 +38,25 @@ type layer map[string]value
 // configure combines the sources: flags win over the environment, the
 // environment over the file, the file over the defaults. Errors are usage
 // errors.
-func configure(args []string, getenv func(string) string, readFile func(string) ([]byte, error)) (invocation, error) {
-	flags, inv, err := parseFlags(args)
+func (p Program) configure(args []string, getenv func(string) string, readFile func(string) ([]byte, error)) (invocation, error) {
+	flags, inv, err := p.parseFlags(args)
 	if err != nil || inv.help || inv.version {
 		return inv, err
 	}
 	env := layer{}
-	for _, s := range settings() {
-		if v := getenv(s.env()); v != "" {
-			env[s.flag] = value{v, s.env()}
+	for _, s := range p.settings {
+		name := p.variable(s.flag)
+		if v := getenv(name); v != "" {
+			env[s.flag] = value{v, name}
 		}
 	}
 	var file layer
-	if path := first(flags["config"].text, getenv("CHARTER_CONFIG")); path != "" {
-		if file, err = loadConfig(path, readFile); err != nil {
+	if path := first(flags["config"].text, getenv(p.variable("config"))); path != "" {
+		if file, err = p.loadConfig(path, readFile); err != nil {
 			return inv, err
 		}
 	}
-	inv.options, err = combine(standardEnvironment(getenv), file, env, flags)
+	inv.options, err = p.combine(standardEnvironment(getenv), file, env, flags)
 	return inv, err
 }
 
@@ -69,8 +70,8 @@ func first(values ...string) string {
 }
 
 // combine applies the layers in order, later ones over earlier ones.
-func combine(layers ...layer) (Options, error) {
-	o := Defaults()
+func (p Program) combine(layers ...layer) (Options, error) {
+	o := p.defaults
 	var faults []error
 	for _, l := range layers {
 		// What to serve is one choice: a bundle on the command line replaces a
@@ -78,7 +79,7 @@ func combine(layers ...layer) (Options, error) {
 		if l["charter"].text != "" || l["bundle"].text != "" {
 			o.Charter, o.Bundle = "", ""
 		}
-		for _, s := range settings() {
+		for _, s := range p.settings {
 			v, given := l[s.flag]
 			if !given {
 				continue
@@ -89,7 +90,7 @@ func combine(layers ...layer) (Options, error) {
 		}
 	}
 	if len(faults) == 0 {
-		if err := o.validate(); err != nil {
+		if err := p.validate(o); err != nil {
 			faults = append(faults, err)
 		}
 	}
@@ -100,30 +101,33 @@ func combine(layers ...layer) (Options, error) {
 }
 
 // parseFlags reads the command line; -x and --x are the same.
-func parseFlags(args []string) (layer, invocation, error) {
+func (p Program) parseFlags(args []string) (layer, invocation, error) {
 	var inv invocation
 	given := layer{}
-	fs := flag.NewFlagSet(program, flag.ContinueOnError)
+	fs := flag.NewFlagSet(p.name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	record := func(name string) func(string) error {
+	record := func(name string, list bool) func(string) error {
 		return func(v string) error {
 			if v == "" {
 				return errors.New("the value is empty")
+			}
+			if before, again := given[name]; again && list {
+				v = before.text + "," + v
 			}
 			given[name] = value{v, "--" + name}
 			return nil
 		}
 	}
 	names := []string{"config", "help", "version"}
-	for _, s := range settings() {
+	for _, s := range p.settings {
 		names = append(names, s.flag)
 		if s.arg == "" {
-			fs.BoolFunc(s.flag, s.usage, record(s.flag))
+			fs.BoolFunc(s.flag, s.usage, record(s.flag, false))
 		} else {
-			fs.Func(s.flag, s.usage, record(s.flag))
+			fs.Func(s.flag, s.usage, record(s.flag, s.list))
 		}
 	}
-	fs.Func("config", "configuration file", record("config"))
+	fs.Func("config", "configuration file", record("config", false))
 	fs.BoolVar(&inv.version, "version", false, "print the version")
 	err := fs.Parse(args)
 	switch {
@@ -133,7 +137,7 @@ func parseFlags(args []string) (layer, invocation, error) {
 	case err != nil:
 		return nil, inv, &usageError{err: errors.New(err.Error() + suggestion(err, names))}
 	case fs.NArg() > 0:
-		return nil, inv, &usageError{err: fmt.Errorf("unexpected argument %q; charters are named with --charter FILE", fs.Arg(0))}
+		return nil, inv, &usageError{err: fmt.Errorf("unexpected argument %q; %s", fs.Arg(0), p.help.nothing)}
 	}
 	return given, inv, nil
 }

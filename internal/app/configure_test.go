@@ -27,7 +27,7 @@ func (s sources) readFile(name string) ([]byte, error) {
 }
 
 func (s sources) configure(args ...string) (Options, error) {
-	inv, err := configure(args, s.getenv, s.readFile)
+	inv, err := server().configure(args, s.getenv, s.readFile)
 	return inv.options, err
 }
 
@@ -59,17 +59,19 @@ func TestPrecedence(t *testing.T) {
 }
 
 func TestDocumentedDefaultsAreTrue(t *testing.T) {
-	var o Options
-	for _, s := range settings() {
-		if s.def == "" {
-			continue
+	for _, p := range []Program{server(), CharterNode()} {
+		var o Options
+		for _, s := range p.settings {
+			if s.def == "" {
+				continue
+			}
+			if err := s.set(&o, s.def); err != nil {
+				t.Errorf("%s: %v", s.flag, err)
+			}
 		}
-		if err := s.set(&o, s.def); err != nil {
-			t.Errorf("%s: %v", s.flag, err)
+		if o != p.defaults {
+			t.Errorf("%s: got  %+v\nwant %+v", p.name, o, p.defaults)
 		}
-	}
-	if o != Defaults() {
-		t.Errorf("got  %+v\nwant %+v", o, Defaults())
 	}
 }
 
@@ -92,14 +94,14 @@ func TestUsageErrors(t *testing.T) {
 		env  map[string]string
 		want string
 	}{
-		{nil, nil, "--charter FILE or --bundle PATH"},
+		{nil, nil, "--charter FILE or --bundle REF"},
 		{[]string{"--charter", "a", "--bundle", "b"}, nil, "exclude each other"},
 		{[]string{"--charter", ""}, nil, "empty"},
 		{[]string{"--charter"}, nil, "needs an argument"},
 		{[]string{"charter.yaml"}, nil, `unexpected argument "charter.yaml"`},
 		{[]string{"--chartr", "a"}, nil, "did you mean --charter?"},
 		{[]string{"--qqq"}, nil, "not defined"},
-		{[]string{"--bundle", "oci://registry/x:1"}, nil, "only a directory or a .tar.gz"},
+		{[]string{"--bundle", "oci://registry/x:1"}, nil, "needs --trust FILE"},
 		{[]string{"--charter", "a", "--listen", "8000"}, nil, "not HOST:PORT"},
 		{[]string{"--charter", "a", "--log-level", "loud"}, nil, "debug, info, warn, error"},
 		{[]string{"--charter", "a", "--log-format", "xml"}, nil, "auto, json, text"},
@@ -134,7 +136,7 @@ func TestUsageErrors(t *testing.T) {
 			t.Errorf("%q %v: %v, want %q", c.args, c.env, err, c.want)
 		}
 	}
-	if err := (Options{Charter: "a", Listen: "127.0.0.1:1", LogLevel: "info", LogFormat: "json"}).validate(); err == nil {
+	if err := server().validate(Options{Charter: "a", Listen: "127.0.0.1:1", LogLevel: "info", LogFormat: "json"}); err == nil {
 		t.Error("no data directory: accepted")
 	}
 }
@@ -156,7 +158,7 @@ func TestListenersBeyondLoopback(t *testing.T) {
 
 // What /v1/config tells is what a user would write to get the same server.
 func TestSettingsReadBack(t *testing.T) {
-	for _, s := range settings() {
+	for _, s := range serverSettings() {
 		var o Options
 		if err := s.set(&o, s.get(Defaults())); err != nil {
 			if s.get(Defaults()) != "" {
@@ -226,7 +228,7 @@ func FuzzConfigFile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		s := sources{files: map[string]string{"c.yaml": text}}
 		o, err := s.configure("--config", "c.yaml")
-		if err == nil && o.validate() != nil {
+		if err == nil && server().validate(o) != nil {
 			t.Errorf("accepted options that are not valid: %+v", o)
 		}
 		if err != nil && err.Error() == "" {
@@ -251,42 +253,43 @@ func root(t testing.TB) string {
 	return dir
 }
 
-// The sample is what people copy: it must load, name every setting, and say the
+// The samples are what people copy: they must load, name every setting, and say the
 // true defaults.
 func TestSampleConfiguration(t *testing.T) {
-	path := filepath.Join(root(t), "docs", "server.yaml")
-	inv, err := configure([]string{"--config", path}, func(string) string { return "" }, os.ReadFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := Defaults()
-	want.Charter = filepath.Join(root(t), "policies", "development", "charter.yaml")
-	want.Data = filepath.Join(root(t), "docs", "charter-data")
-	if inv.options != want {
-		t.Errorf("got  %+v\nwant %+v", inv.options, want)
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range settings() {
-		parts := strings.Split(s.key, ".")
-		if !strings.Contains(string(text), parts[len(parts)-1]+":") {
-			t.Errorf("%s is not in the sample", s.key)
+	docs := filepath.Join(root(t), "docs")
+	for _, p := range []Program{server(), CharterNode()} {
+		path := filepath.Join(root(t), filepath.FromSlash(p.help.sample))
+		inv, err := p.configure([]string{"--config", path}, func(string) string { return "" }, os.ReadFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := p.defaults
+		want.Charter, want.Data = filepath.Join(root(t), "policies", "development", "charter.yaml"), filepath.Join(docs, p.defaults.Data)
+		if p.node {
+			want.Charter, want.Bundle, want.Trust = "", "oci://registry.example.org/charter:production", filepath.Join(docs, "trust.yaml")
+		}
+		if inv.options != want {
+			t.Errorf("got  %+v\nwant %+v", inv.options, want)
+		}
+		text := read(t, path)
+		for _, s := range p.settings {
+			parts := strings.Split(s.key, ".")
+			if !strings.Contains(text, parts[len(parts)-1]+":") {
+				t.Errorf("%s is not in %s", s.key, p.help.sample)
+			}
 		}
 	}
 }
 
 func TestDocumentationNamesEverySetting(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(root(t), "docs", "server.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range settings() {
-		flag := strings.TrimSpace("--" + s.flag + " " + s.arg)
-		row := fmt.Sprintf("| `%s` | `%s` | `%s` |", flag, s.env(), s.key)
-		if !strings.Contains(string(text), row) {
-			t.Errorf("docs/server.md lacks the row %s", row)
+	for page, p := range map[string]Program{"server.md": server(), "node.md": CharterNode()} {
+		text := read(t, filepath.Join(root(t), "docs", page))
+		for _, s := range p.settings {
+			flag := strings.TrimSpace("--" + s.flag + " " + s.arg)
+			row := fmt.Sprintf("| `%s` | `%s` | `%s` |", flag, p.variable(s.flag), s.key)
+			if !strings.Contains(text, row) {
+				t.Errorf("docs/%s lacks the row %s", page, row)
+			}
 		}
 	}
 }

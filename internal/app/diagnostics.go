@@ -7,6 +7,7 @@ import (
 	"net/http/pprof"
 	"time"
 
+	"github.com/westworld-charter/charter/internal/activation"
 	"github.com/westworld-charter/charter/internal/diag"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
 )
@@ -73,7 +74,7 @@ func (s *Server) diagnosticRoutes() ([]decisionapi.Route, error) {
 // are no secrets among them: keys and tokens lie in files of their own.
 func (s *Server) serveConfig(w http.ResponseWriter, _ *http.Request) {
 	config := map[string]string{}
-	for _, setting := range settings() {
+	for _, setting := range s.program.settings {
 		config[setting.key] = setting.get(s.options)
 	}
 	decisionapi.WriteJSON(w, http.StatusOK, map[string]any{"config": config})
@@ -90,14 +91,19 @@ type status struct {
 	Revision string                `json:"revision,omitempty"`
 	Digest   string                `json:"digest,omitempty"`
 	Degraded *decisionapi.Degraded `json:"degraded,omitempty"`
-	Files    []string              `json:"files"` // that are watched
+	Files    []string              `json:"files"`            // that are watched
+	Signed   *activation.Status    `json:"signed,omitempty"` // of the releases that are followed; nil when none are
 }
 
 func (s *Server) serveStatus(w http.ResponseWriter, _ *http.Request) {
 	b := build()
 	answer := status{
-		Program: program, Version: b.Version, Commit: b.Commit, Started: s.started.UTC(),
+		Program: s.program.name, Version: b.Version, Commit: b.Commit, Started: s.started.UTC(),
 		Degraded: s.degraded(), Files: s.watched(),
+	}
+	if s.releases != nil {
+		st := s.releases.Status()
+		answer.Signed = &st
 	}
 	if p := s.engine.Current(); p != nil {
 		meta := p.Charter().Metadata

@@ -101,6 +101,7 @@ func (s *Server) publishState(ctx context.Context, own map[string]any) error {
 	s.enforced, s.state = own, merged
 	s.rollout.Swap(p, candidate)
 	s.metrics.Promoted(metrics.Policy{Charter: p.Charter(), Revision: p.Revision(), State: merged})
+	s.stateChanged()
 	return nil
 }
 

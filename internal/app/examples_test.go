@@ -139,7 +139,7 @@ func TestStateMissing(t *testing.T) {
 	var b bytes.Buffer
 	o := unrecorded()
 	o.Charter = path
-	if _, err := New(t.Context(), o, slog.New(slog.NewTextHandler(&b, nil))); err != nil {
+	if _, err := New(t.Context(), server(), o, slog.New(slog.NewTextHandler(&b, nil))); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(b.String(), "requires a state document") {

@@ -28,7 +28,7 @@ func FuzzState(f *testing.F) {
 	}
 	o := unrecorded()
 	o.Charter = example1
-	policy, _, err := loadPolicy(f.Context(), o, stamps{})
+	policy, _, err := server().compiler.loadPolicy(f.Context(), o, stamps{})
 	if err != nil {
 		f.Fatal(err)
 	}

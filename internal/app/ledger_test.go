@@ -283,7 +283,7 @@ func TestAuditOfCachedDecisions(t *testing.T) {
 func BenchmarkCachedDecision(b *testing.B) {
 	o := selfAsserted(example1)
 	o.Ledger.InsecureNone, o.Data = false, b.TempDir()
-	s, err := New(b.Context(), o, slog.New(slog.DiscardHandler))
+	s, err := New(b.Context(), server(), o, slog.New(slog.DiscardHandler))
 	if err != nil {
 		b.Fatal(err)
 	}

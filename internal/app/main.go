@@ -2,7 +2,7 @@
 // configuration, loads a charter or bundle, and serves decisions until told to
 // stop.
 //
-// Start with [Main], which is all of the program but the signals that stop it;
+// Start with [Main] and a [Program], which is all of it but the signals that stop it;
 // [New] and [Server.Run] are the same without a command line. Guaranteed are: a
 // charter with errors and a bundle that is not what its charter compiles to are
 // never served; files that change are loaded anew without a wrong or dropped
@@ -34,47 +34,46 @@ const (
 	exitPolicy   = 3
 )
 
-// Main runs charter-server with the arguments after the program's name and
-// returns its exit code: 0 ok, 1 internal error, 2 usage, 3 invalid charter or
+// Main runs a program with the arguments after its name and returns its exit code: 0 ok, 1 internal error, 2 usage, 3 invalid charter or
 // policy. It returns when ctx ends and requests under way have been answered.
-func Main(ctx context.Context, args []string, stdout, stderr io.Writer, getenv func(string) string) int {
-	err := run(ctx, args, stdout, stderr, getenv)
+func Main(ctx context.Context, p Program, args []string, stdout, stderr io.Writer, getenv func(string) string) int {
+	err := p.run(ctx, args, stdout, stderr, getenv)
 	if err == nil || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return exitOK // also when told to stop while still loading
 	}
 	color := terminal(stderr) && getenv("NO_COLOR") == ""
 	if usage, ok := errors.AsType[*usageError](err); ok {
-		complain(stderr, usage.findings, os.ReadFile, color, err)
-		_, _ = fmt.Fprintf(stderr, "Run '%s --help' for the flags.\n", program)
+		p.complain(stderr, usage.findings, os.ReadFile, color, err)
+		_, _ = fmt.Fprintf(stderr, "Run '%s --help' for the flags.\n", p.name)
 		return exitUsage
 	}
 	if access, ok := errors.AsType[*accessError](err); ok {
-		complain(stderr, access.findings, os.ReadFile, color, err)
+		p.complain(stderr, access.findings, os.ReadFile, color, err)
 		return exitUsage
 	}
 	if own, ok := errors.AsType[*LedgerError](err); ok {
-		complain(stderr, nil, nil, false, own)
+		p.complain(stderr, nil, nil, false, own)
 		return exitInternal
 	}
 	if policy, ok := errors.AsType[*PolicyError](err); ok {
-		complain(stderr, policy.Findings, policy.read, color, err)
+		p.complain(stderr, policy.Findings, policy.read, color, err)
 		return exitPolicy
 	}
-	complain(stderr, nil, nil, false, err)
+	p.complain(stderr, nil, nil, false, err)
 	return exitInternal
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer, getenv func(string) string) error {
-	inv, err := configure(args, getenv, os.ReadFile)
+func (p Program) run(ctx context.Context, args []string, stdout, stderr io.Writer, getenv func(string) string) error {
+	inv, err := p.configure(args, getenv, os.ReadFile)
 	switch {
 	case err != nil:
 		return err
 	case inv.help:
-		return writeHelp(stdout)
+		return p.writeHelp(stdout)
 	case inv.version:
-		return writeVersion(stdout)
+		return p.writeVersion(stdout)
 	}
-	s, err := New(ctx, inv.options, newLogger(stderr, inv.options))
+	s, err := New(ctx, p, inv.options, newLogger(stderr, inv.options))
 	if err != nil {
 		return err
 	}
@@ -119,9 +118,9 @@ func (s *Server) onHangup(ctx context.Context) (stop func()) {
 
 // complain prints findings with their source lines, and the error. Nothing can
 // be done about a standard error that is closed.
-func complain(stderr io.Writer, findings diag.List, read func(string) ([]byte, error), color bool, err error) {
+func (p Program) complain(stderr io.Writer, findings diag.List, read func(string) ([]byte, error), color bool, err error) {
 	if len(findings) > 0 {
 		_ = diag.Write(stderr, diag.Pretty, findings, read, diag.Options{Color: color})
 	}
-	_, _ = fmt.Fprintf(stderr, "%s: %v\n", program, err)
+	_, _ = fmt.Fprintf(stderr, "%s: %v\n", p.name, err)
 }

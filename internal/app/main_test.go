@@ -52,7 +52,7 @@ func launch(t *testing.T, args ...string) *process {
 	args = append([]string{"--listen", "127.0.0.1:0", "--data", t.TempDir()}, args...)
 	go func() {
 		defer close(ended)
-		code <- Main(ctx, args, p.stdout, stderr, func(string) string { return "" })
+		code <- Main(ctx, server(), args, p.stdout, stderr, func(string) string { return "" })
 		_ = stderr.Close()
 	}()
 	lines := bufio.NewScanner(logged)
@@ -301,7 +301,7 @@ func tampered(t *testing.T) string {
 func end(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code = Main(t.Context(), append([]string{"--data", t.TempDir()}, args...), &out, &errs, func(string) string { return "" })
+	code = Main(t.Context(), server(), append([]string{"--data", t.TempDir()}, args...), &out, &errs, func(string) string { return "" })
 	return code, out.String(), errs.String()
 }
 
@@ -361,8 +361,8 @@ func TestHelpAndVersion(t *testing.T) {
 		if code != exitOK || stderr != "" {
 			t.Errorf("%s: %d %s", flag, code, stderr)
 		}
-		for _, s := range settings() {
-			if !strings.Contains(stdout, "--"+s.flag+" ") || !strings.Contains(stdout, s.env()) {
+		for _, s := range serverSettings() {
+			if !strings.Contains(stdout, "--"+s.flag+" ") || !strings.Contains(stdout, server().variable(s.flag)) {
 				t.Errorf("%s does not tell of --%s", flag, s.flag)
 			}
 		}
@@ -373,7 +373,7 @@ func TestHelpAndVersion(t *testing.T) {
 	if code, stdout, _ := end(t, "--version"); code != exitOK || !strings.HasPrefix(stdout, "charter-server ") || strings.Count(stdout, "\n") != 1 {
 		t.Errorf("--version: %d %q", code, stdout)
 	}
-	if code := Main(t.Context(), []string{"--help"}, closed{}, io.Discard, func(string) string { return "" }); code != exitInternal {
+	if code := Main(t.Context(), server(), []string{"--help"}, closed{}, io.Discard, func(string) string { return "" }); code != exitInternal {
 		t.Errorf("help that nobody could read: exit code %d", code)
 	}
 }
@@ -386,7 +386,7 @@ func (closed) Write([]byte) (int, error) { return 0, os.ErrClosed }
 func TestStoppedBeforeItStarted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	code := Main(ctx, []string{"--data", t.TempDir(), "--charter", example1, "--listen", "127.0.0.1:0"}, io.Discard, io.Discard, func(string) string { return "" })
+	code := Main(ctx, server(), []string{"--data", t.TempDir(), "--charter", example1, "--listen", "127.0.0.1:0"}, io.Discard, io.Discard, func(string) string { return "" })
 	if code != exitOK {
 		t.Errorf("exit code %d: being told to stop is no failure", code)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/westworld-charter/charter/internal/enforcement"
+	"github.com/westworld-charter/charter/internal/fleet"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
 	"github.com/westworld-charter/charter/internal/notify"
 )
@@ -18,18 +19,29 @@ import (
 // Options say what a [Server] serves and how. Start from [Defaults].
 type Options struct {
 	Charter string // path of a charter; either this or Bundle
-	Bundle  string // path of a bundle: a directory or a .tar.gz
+	Bundle  string // of a bundle: a directory or a .tar.gz, or with Trust a reference to a release
+	// Trust is the path of a trust policy: whose signatures on releases count.
+	Trust    string
+	Releases ReleaseOptions
+	Node     NodeOptions // of charter-node alone
 	// Candidate is a policy that is tried beside the one that is served.
 	Candidate CandidateOptions
 	// AllowApply lets callers with the scope admin replace the file of Charter or Bundle
 	// over HTTP.
 	AllowApply bool
-	State      string        // path of the state document (JSON), data.charter_state; "" is none
-	Listen     string        // HOST:PORT; port 0 takes a free one
-	Data       string        // directory for what must survive a restart
-	Ledger     LedgerOptions // where decisions are recorded
+	// OPABundle is the path of an archive with a signature inside, which stock OPA
+	// verifies; "" is none.
+	OPABundle string
+	State     string        // path of the state document (JSON), data.charter_state; "" is none
+	Listen    string        // HOST:PORT; port 0 takes a free one
+	Data      string        // directory for what must survive a restart
+	Ledger    LedgerOptions // where decisions are recorded
 	// Enforcement is how violations get their consequences.
 	Enforcement EnforcementOptions
+	// StateBundle is how nodes elsewhere are told of that.
+	StateBundle StateBundleOptions
+	// FleetGrace is how long a node may run an older release than it is offered.
+	FleetGrace time.Duration
 	// Notify is how people are told of them.
 	Notify NotifyOptions
 	// WitnessLogs is a file with the keys of ledgers of others that this process
@@ -81,7 +93,7 @@ type Timeouts struct {
 	Shutdown   time.Duration // requests under way, once the server was told to stop
 }
 
-// Defaults are options that only lack a policy.
+// Defaults are options of charter-server that only lack a policy.
 func Defaults() Options {
 	return Options{
 		Listen:       "127.0.0.1:8000",
@@ -89,8 +101,11 @@ func Defaults() Options {
 		Watch:        2 * time.Second,
 		Rate:         10_000,
 		Cache:        1 << 16,
+		Releases:     defaultReleases(),
 		Candidate:    CandidateOptions{Sample: 100, StopOn: "widened", StopRate: 0.01, StopCount: 10, StopWindow: 5 * time.Minute},
 		TLS:          TLSOptions{ClientRoles: "node_operator"},
+		StateBundle:  StateBundleOptions{TTL: defaultStateTTL},
+		FleetGrace:   fleet.DefaultGrace,
 		Enforcement:  EnforcementOptions{Quiet: enforcement.DefaultQuiet, SLA: enforcement.DefaultSLA},
 		Notify:       NotifyOptions{SMTP: notify.SMTP{TLS: notify.StartTLS}},
 		Tracing:      TracingOptions{Ratio: 1},
@@ -115,19 +130,24 @@ func Defaults() Options {
 func logLevels() []string  { return []string{"debug", "info", "warn", "error"} }
 func logFormats() []string { return []string{"auto", "json", "text"} }
 
-// validate reports everything that is wrong with the options at once.
-func (o Options) validate() error {
-	var faults []error
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+// validateServer is what charter-server alone demands.
+func (o Options) validateServer(fault func(string, ...any)) {
 	switch {
 	case o.Charter == "" && o.Bundle == "":
-		fault("nothing to serve: give --charter FILE or --bundle PATH")
+		fault("nothing to serve: give --charter FILE or --bundle REF")
 	case o.Charter != "" && o.Bundle != "":
 		fault("--charter and --bundle exclude each other")
-	case strings.Contains(o.Bundle, "://"):
-		fault("--bundle %s: only a directory or a .tar.gz file can be served", o.Bundle)
 	}
+	o.validateReleases(fault)
+	o.StateBundle.validate(fault)
 	o.Candidate.validate(fault)
+}
+
+// validate reports everything that is wrong with the options at once.
+func (p Program) validate(o Options) error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	p.check(o, fault)
 	o.validateAccess(fault)
 	o.Tracing.validate(fault)
 	o.Ledger.validate(fault)

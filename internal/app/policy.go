@@ -10,7 +10,6 @@ import (
 
 	"github.com/westworld-charter/charter/internal/bundle"
 	"github.com/westworld-charter/charter/internal/charter"
-	"github.com/westworld-charter/charter/internal/compile"
 	"github.com/westworld-charter/charter/internal/diag"
 	"github.com/westworld-charter/charter/internal/engine"
 )
@@ -25,6 +24,7 @@ const (
 	CodeInvalidBundle         = "invalid_bundle"          // not a bundle, or one whose content is not valid
 	CodeBundleNotReproducible = "bundle_not_reproducible" // not what its charter compiles to
 	CodeInvalidState          = "invalid_state"           // the state document cannot be read
+	CodeInvalidTrust          = "invalid_trust"           // the trust policy, or a file that it names, cannot be used
 )
 
 // PolicyError is a charter, bundle or state document that cannot be served.
@@ -49,10 +49,10 @@ func (e *PolicyError) Unwrap() error { return e.Err }
 // and notes in from every file it looks at, also when it fails. The list holds
 // warnings about a charter that is served nevertheless. Every failure is a
 // [*PolicyError], except that of ctx.
-func loadPolicy(ctx context.Context, o Options, from stamps) (*engine.Policy, diag.List, error) {
-	path, open := o.Charter, openCharter
+func (c Compiler) loadPolicy(ctx context.Context, o Options, from stamps) (*engine.Policy, diag.List, error) {
+	path, open := o.Charter, c.openCharter
 	if o.Bundle != "" {
-		path, open = o.Bundle, openBundle
+		path, open = o.Bundle, c.openBundle
 	}
 	b, written, warnings, err := open(path, from)
 	if err != nil {
@@ -83,24 +83,24 @@ func refusedByEngine(path string, o Options, b *bundle.Bundle, err error) error 
 }
 
 // openCharter compiles the charter at path, and also returns it as it is written.
-func openCharter(path string, from stamps) (*bundle.Bundle, *charter.Charter, diag.List, error) {
+func (c Compiler) openCharter(path string, from stamps) (*bundle.Bundle, *charter.Charter, diag.List, error) {
 	read := func(name string) ([]byte, error) {
 		from.note(filepath.FromSlash(name))
 		return readFile(name, charter.DefaultLimits().DocumentBytes)
 	}
-	c, findings := charter.Loader{Read: read}.Load(path)
-	if c != nil && !findings.HasErrors() {
-		findings = append(findings, compile.Check(c)...)
+	written, findings := charter.Loader{Read: read}.Load(path)
+	if written != nil && !findings.HasErrors() {
+		findings = append(findings, c.Check(written)...)
 		findings.Sort()
 	}
-	if c == nil || findings.HasErrors() {
+	if written == nil || findings.HasErrors() {
 		return nil, nil, nil, &PolicyError{Path: path, Code: CodeInvalidCharter, Findings: findings, Err: errors.New("the charter is not valid"), read: os.ReadFile}
 	}
-	b, err := compile.Build(c)
+	b, err := c.Build(written)
 	if err != nil {
 		return nil, nil, nil, &PolicyError{Path: path, Code: CodeInvalidCharter, Err: err}
 	}
-	return b, c, findings, nil
+	return b, written, findings, nil
 }
 
 // readFile reads at most one byte more than the limit, which the loader then
@@ -116,13 +116,13 @@ func readFile(name string, limit int) ([]byte, error) {
 
 // openBundle reads a bundle and makes sure that it is what its charter compiles
 // to.
-func openBundle(path string, from stamps) (*bundle.Bundle, *charter.Charter, diag.List, error) {
+func (c Compiler) openBundle(path string, from stamps) (*bundle.Bundle, *charter.Charter, diag.List, error) {
 	from.note(path)
 	b, err := bundle.Open(path)
 	if err != nil {
 		return nil, nil, nil, &PolicyError{Path: path, Code: CodeInvalidBundle, Err: err}
 	}
-	warnings, err := verify(path, b)
+	warnings, err := c.verify(path, b)
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -47,8 +47,10 @@ func (s *Server) openLedger(ctx context.Context) error {
 	s.keeper, s.ledgerKeys = k, &ledgerKeys{k, p}
 	err := k.auditor.Recover(ctx, k.current.Load().log.Reader())
 	if err == nil {
-		s.recordLoaded(partPolicy, s.engine.Current())
-		s.recordActive(ctx, nil, s.engine.Current())
+		if p := s.engine.Current(); p != nil { // else it comes when the ledger is there
+			s.recordLoaded(partPolicy, p)
+			s.recordActive(ctx, nil, p)
+		}
 		err = k.drain(ctx)
 	}
 	if err == nil && len(p.keys.Public()) == 0 { // the ledger was empty when it was opened
@@ -93,7 +95,7 @@ func (s *Server) refusals() decisionapi.Auditor {
 func (s *Server) recordLoaded(part string, p *engine.Policy) {
 	c := p.Charter()
 	s.note(audit.Load{
-		Result: audit.Loaded, Part: part, Charter: c.Metadata.Name, Version: c.Metadata.Version, Digest: c.Digest(),
+		Result: audit.Loaded, Part: part, Charter: c.Metadata.Name, Version: c.Metadata.Version, Digest: c.Digest(), Signed: s.signed,
 	}, p.Revision())
 }
 
@@ -116,7 +118,7 @@ func (s *Server) note(l audit.Load, revision string) {
 // ledger or is known to be impossible now. It needs reloading to be held, once
 // the server runs.
 func (s *Server) recordActive(ctx context.Context, previous, p *engine.Policy) {
-	s.recordActivation(ctx, audit.Activation{Trigger: s.triggered(), Previous: revisionOf(previous)}, p)
+	s.recordActivation(ctx, audit.Activation{Trigger: s.triggered(), Previous: revisionOf(previous), Signed: s.signed}, p)
 }
 
 // recordCanary records that a candidate is about to answer some of the nodes. It

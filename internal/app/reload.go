@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/westworld-charter/charter/internal/activation"
 	"github.com/westworld-charter/charter/internal/diag"
 	"github.com/westworld-charter/charter/internal/enforcement"
 	"github.com/westworld-charter/charter/internal/engine"
@@ -77,7 +78,7 @@ func (f *faults) has(part string) bool {
 func (f *faults) gravest() *decisionapi.Degraded {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, name := range []string{partCache, partPolicy, partTokens, partTLS, partCandidate, partWitnesses, partEnforcement, partNotify} {
+	for _, name := range []string{partCache, partPolicy, partTokens, partTLS, partTrust, partOPABundle, partCandidate, partWitnesses, partEnforcement, partNotify, partMirror, partReports} {
 		if x, ok := f.by[name]; ok {
 			return &decisionapi.Degraded{Code: x.code, Message: x.message, Since: x.since.UTC()}
 		}
@@ -110,17 +111,25 @@ type Reloaded struct {
 // errors say why; those of the policy are [*PolicyError]. Decisions under way
 // finish on the policy they began with. Why is for the log.
 func (s *Server) Reload(ctx context.Context, why string) (Reloaded, error) {
+	before := s.engine.Current()
+	failed := s.reloadParts(ctx, why)
+	if s.releases != nil {
+		failed = append(failed, s.releases.poll(ctx))
+	}
+	after := s.engine.Current()
+	return Reloaded{Previous: revisionOf(before), Revision: revisionOf(after), Changed: before != after}, errors.Join(failed...)
+}
+
+func (s *Server) reloadParts(ctx context.Context, why string) []error {
 	s.reloading.Lock()
 	defer s.reloading.Unlock()
 	s.asked = true
 	defer func() { s.asked = false }()
-	before := s.engine.Current()
 	var failed []error
 	for _, p := range s.parts {
 		failed = append(failed, s.reloadPart(ctx, p, why))
 	}
-	after := s.engine.Current()
-	return Reloaded{Previous: revisionOf(before), Revision: revisionOf(after), Changed: before != after}, errors.Join(failed...)
+	return failed
 }
 
 func revisionOf(p *engine.Policy) string {
@@ -170,7 +179,7 @@ func codeOf(err error) string {
 	if e, ok := errors.AsType[*accessError](err); ok {
 		return e.code
 	}
-	return "internal_error"
+	return activation.CodeOf(err) // internal_error for what is none of its own
 }
 
 // healthMessage tells anybody who may see /health that something is wrong, and
@@ -233,6 +242,30 @@ func (s *Server) loadPolicy(ctx context.Context, from stamps) error {
 	return nil
 }
 
+// loadOperatorState is the load of the part policy where the policy itself comes from
+// releases.
+func (s *Server) loadOperatorState(ctx context.Context, from stamps) error {
+	from.note(s.options.State)
+	state, err := loadState(s.options.State)
+	if err != nil {
+		return &PolicyError{Path: s.options.State, Code: CodeInvalidState, Err: err}
+	}
+	current := s.engine.Current()
+	if current == nil { // it is merged with the first release
+		s.operator = state
+		return nil
+	}
+	merged := enforcement.Merge(state, s.enforced)
+	p, err := current.WithState(ctx, merged)
+	if err != nil {
+		return &PolicyError{Path: s.options.State, Code: CodeInvalidState, Err: err}
+	}
+	s.operator = state
+	s.activate(ctx, p, merged)
+	s.metrics.Promoted(metrics.Policy{Charter: p.Charter(), Revision: p.Revision(), State: merged})
+	return nil
+}
+
 // returning reports whether a promoted candidate has to make room for what is on
 // disk. A new state document alone does not end a promotion.
 func (s *Server) returning() bool { return s.promoted && s.asked }
@@ -255,7 +288,7 @@ func (s *Server) renewPolicy(ctx context.Context, now, from stamps) (*engine.Pol
 	}
 	var warnings diag.List
 	if !stateAlone {
-		if current, warnings, err = loadPolicy(ctx, s.options, from); err != nil {
+		if current, warnings, err = s.program.compiler.loadPolicy(ctx, s.options, from); err != nil {
 			return nil, nil, nil, err
 		}
 	}
@@ -279,8 +312,12 @@ func onlyChanged(before, after stamps, path string) bool {
 
 func (s *Server) tellActive(p *engine.Policy, warnings diag.List, took time.Duration) {
 	logFindings(s.log, warnings)
-	if p.Charter().Enforcement.State == "required" && s.options.State == "" {
-		s.log.Warn("the charter requires a state document and none was given: collect and export are denied", "hint", "--state FILE")
+	if p.Charter().Enforcement.State == "required" && s.options.State == "" && s.options.Releases.StateBundle == "" {
+		hint := "--state FILE"
+		if s.program.node {
+			hint = "--state-bundle REF"
+		}
+		s.log.Warn("the charter requires a state document and none was given: collect and export are denied", "hint", hint)
 	}
 	s.log.Info("policy active", "charter", p.Charter().Metadata.Name, "revision", p.Revision(), "seconds", took.Seconds())
 }

@@ -52,7 +52,7 @@ type serving struct {
 func offered(t *testing.T, o Options) *serving {
 	t.Helper()
 	j := &journal{}
-	s, err := New(t.Context(), o, slog.New(slog.NewJSONHandler(j, nil)))
+	s, err := New(t.Context(), server(), o, slog.New(slog.NewJSONHandler(j, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,12 +13,18 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/westworld-charter/charter/internal/audit"
 	"github.com/westworld-charter/charter/internal/enforcement"
 	"github.com/westworld-charter/charter/internal/engine"
 	"github.com/westworld-charter/charter/internal/explain"
+	"github.com/westworld-charter/charter/internal/fleet"
+	bundlesapi "github.com/westworld-charter/charter/internal/httpapi/bundles"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
+	uploadsapi "github.com/westworld-charter/charter/internal/httpapi/uploads"
 	"github.com/westworld-charter/charter/internal/metrics"
+	"github.com/westworld-charter/charter/internal/mirror"
 	"github.com/westworld-charter/charter/internal/rollout"
+	"github.com/westworld-charter/charter/internal/signing"
 	"github.com/westworld-charter/charter/internal/tracing"
 	"github.com/westworld-charter/charter/internal/witness"
 )
@@ -29,6 +35,7 @@ const maxHeaderBytes = 32 << 10
 // Server is one process that answers decisions: made by [New], bound by
 // [Server.Listen], running in [Server.Run].
 type Server struct {
+	program     Program
 	options     Options
 	log         *slog.Logger
 	started     time.Time
@@ -42,6 +49,7 @@ type Server struct {
 	diagListener net.Listener // nil before Listen, and without such a listener
 	draining     atomic.Bool  // set once, when Run begins to stop
 
+	limit       decisionapi.Limiter         // of identities; nil without one, fixed after New
 	credentials atomic.Pointer[credentials] // nil without TLS
 	tokens      atomic.Pointer[tokens]      // nil without a token file
 	faults      faults
@@ -65,17 +73,31 @@ type Server struct {
 	kept       atomic.Pointer[kept]  // what was replaced over HTTP; nil when nothing was
 	notifier   *notifier             // nil without a ledger, fixed after New
 	witness    *witness.Server       // nil unless it is one
-	asked      bool                  // the reload under way was asked for, and no file brought it about; guarded by reloading
+	fleet      *fleet.Fleet          // what nodes run and are offered; nil in charter-node, fixed after New
+	mirrors    *mirror.Mirrors       // of the ledgers of nodes; nil without a ledger, fixed after New
+	// trust is nil without a trust policy.
+	trust     atomic.Pointer[signing.Trust]
+	releases  *follower       // nil unless the policy comes from signed releases, fixed after New
+	signed    audit.Signed    // the release that decides; zero for what is none; guarded by reloading
+	proxy     *proxy          // nil unless the policy comes from signed releases, fixed after New
+	observed  *observed       // of a node
+	uplink    *uplink         // nil without a server that gets reports, fixed after New
+	bundles   *bundlesapi.API // fixed after New; nil on a node, which has a proxy
+	states    *stateProducer  // tells nodes elsewhere; nil without a state key, fixed after New
+	opaBundle *opaBundle      // nil without an archive for stock OPA, fixed after New
+	uploads   *uploadsapi.API // nil without a ledger and on a node, fixed after New
+	asked     bool            // the reload under way was asked for, and no file brought it about; guarded by reloading
 }
 
 // New loads the policy and wires the parts, without listening yet. A policy that
 // cannot be served is a [*PolicyError].
-func New(ctx context.Context, o Options, log *slog.Logger) (*Server, error) {
-	if err := o.validate(); err != nil {
+func New(ctx context.Context, p Program, o Options, log *slog.Logger) (*Server, error) {
+	if err := p.validate(o); err != nil {
 		return nil, &usageError{err: err}
 	}
-	s := &Server{options: o, log: log, started: time.Now(), metrics: metrics.New(build())}
+	s := &Server{program: p, options: o, log: log, started: time.Now(), metrics: metrics.New(build())}
 	s.engine = engine.NewWith(engine.Options{CacheSize: cacheSize(o.Cache), OnMismatch: s.cacheFailed})
+	s.observed = &observed{Metrics: s.metrics}
 	s.metrics.Cache(s.engine.Stats)
 	s.rollout = rollout.New(s.engine, o.rollout(s.candidateStopped))
 	s.metrics.Candidate(s.rollout.Stats)
@@ -85,7 +107,15 @@ func New(ctx context.Context, o Options, log *slog.Logger) (*Server, error) {
 	if o.TokenFile != "" {
 		s.parts = append(s.parts, &part{name: partTokens, load: s.loadTokens})
 	}
-	s.parts = append(s.parts, &part{name: partPolicy, load: s.loadPolicy})
+	if o.Trust != "" {
+		s.parts = append(s.parts, &part{name: partTrust, load: s.loadTrust})
+	}
+	if !o.followsReleases() {
+		s.parts = append(s.parts, &part{name: partPolicy, load: s.loadPolicy})
+	} else if o.State != "" {
+		s.parts = append(s.parts, &part{name: partPolicy, load: s.loadOperatorState})
+	}
+	s.openOPABundle()
 	for _, p := range s.parts {
 		p.seen = stamps{}
 		if err := p.load(ctx, p.seen); err != nil {
@@ -95,38 +125,44 @@ func New(ctx context.Context, o Options, log *slog.Logger) (*Server, error) {
 	if err := s.openLedger(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.openNotify(); err != nil {
-		return nil, errors.Join(err, s.Close(ctx))
-	}
-	if err := s.openEnforcement(ctx); err != nil {
-		return nil, errors.Join(err, s.Close(ctx))
-	}
-	if o.Candidate.Path != "" { // which never keeps the active policy from being served
-		p := &part{name: partCandidate, load: s.loadCandidate}
-		s.parts = append(s.parts, p)
-		if err := s.reloadPart(ctx, p, "start"); err != nil && ctx.Err() != nil {
+	for _, open := range s.openings(ctx) {
+		if err := open(); err != nil {
+			s.stopTracing(ctx)
 			return nil, errors.Join(err, s.Close(ctx))
 		}
 	}
-	err := s.openWitness()
-	if err == nil {
-		err = s.startTracing(ctx)
-	}
-	if err == nil {
-		err = s.wire()
-	}
-	if err != nil {
-		s.stopTracing(ctx)
-		return nil, errors.Join(err, s.Close(ctx))
-	}
 	return s, nil
+}
+
+// openings are what the program needs beside its files and its ledger, in order.
+func (s *Server) openings(ctx context.Context) []func() error {
+	with := func(open func(context.Context) error) func() error { return func() error { return open(ctx) } }
+	first := []func() error{s.openProxy, with(s.openReleases), s.openNotify, with(s.openEnforcement), with(s.openStateBundle), with(s.openCandidate), s.openMirrors, s.openFleet}
+	if s.program.node {
+		first = []func() error{s.openProxy, with(s.openReleases), s.openUplink}
+	}
+	return append(first, s.openWitness, s.openMirrorUp, with(s.startTracing), s.wire)
+}
+
+// openCandidate loads a candidate, which never keeps the active policy from being
+// served.
+func (s *Server) openCandidate(ctx context.Context) error {
+	if s.options.Candidate.Path == "" {
+		return nil
+	}
+	p := &part{name: partCandidate, load: s.loadCandidate}
+	s.parts = append(s.parts, p)
+	if err := s.reloadPart(ctx, p, "start"); err != nil && ctx.Err() != nil {
+		return err
+	}
+	return nil
 }
 
 // Close releases what [New] opened, for a server that does not get to
 // [Server.Run], which does the same.
 func (s *Server) Close(ctx context.Context) error {
 	s.rollout.Close()
-	return errors.Join(s.closeNotify(), s.closeLedger(ctx), s.closeWitness())
+	return errors.Join(s.closeReleases(), s.closeNotify(), s.closeMirrors(), s.closeLedger(ctx), s.closeWitness())
 }
 
 // cacheSize is the engine's form of a size, where 0 asks for the default.
@@ -154,7 +190,7 @@ func (s *Server) wire() error {
 		return err
 	}
 	o := decisionapi.Options{
-		Decider: s.decider(), Lister: decisionapi.Batching(s.rollout), Auditor: s.refusals(), Reporter: s, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,
+		Decider: s.decider(), Lister: decisionapi.Batching(s.rollout), Auditor: s.refusals(), Reporter: s, Observer: s.observer(), Metrics: s.metrics.Handler(), Log: s.log,
 		InsecureSelfAsserted: s.options.InsecureSelfAsserted, Access: access, DecideTimeout: s.options.Timeouts.Decide,
 		MaxBody: s.options.MaxBody, MaxCheckBody: s.options.MaxCheckBody, MaxBatchBody: s.options.MaxBatchBody,
 		BatchTimeout: s.options.Timeouts.Batch, StreamIdle: s.options.Timeouts.Stream,
@@ -204,14 +240,14 @@ func (s *Server) Status() decisionapi.Status {
 	p := s.engine.Current()
 	switch {
 	case p == nil:
-		return decisionapi.Status{Code: "no_policy", Message: "no policy is active"}
+		return decisionapi.Status{Code: "no_policy", Message: s.unserved()}
 	case s.draining.Load():
 		return decisionapi.Status{Code: "shutting_down", Message: "the server is shutting down"}
 	default:
 		if code, message := s.audited(); code != "" {
 			return decisionapi.Status{Charter: p.Charter().Metadata.Name, Revision: p.Revision(), Code: code, Message: message}
 		}
-		return decisionapi.Status{Charter: p.Charter().Metadata.Name, Revision: p.Revision(), Degraded: s.degraded(), Unenforced: s.enforcer == nil}
+		return decisionapi.Status{Charter: p.Charter().Metadata.Name, Revision: p.Revision(), Degraded: s.degraded(), Unenforced: s.enforcer == nil && !s.program.node}
 	}
 }
 
@@ -271,6 +307,18 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.options.Watch > 0 && len(s.parts) > 0 {
 		watching.Go(func() { s.watch(looking, s.options.Watch) })
 	}
+	if s.releases != nil {
+		watching.Go(func() { s.follow(looking) })
+	}
+	if s.fleet != nil {
+		watching.Go(func() { s.watchFleet(looking) })
+	}
+	if s.states != nil {
+		watching.Go(func() { s.states.run(looking) })
+	}
+	if s.uplink != nil {
+		watching.Go(func() { s.uplink.run(looking) })
+	}
 	settle := s.record(ctx)
 	servers := s.endpoints()
 	s.announce()
@@ -291,7 +339,9 @@ func (s *Server) Run(ctx context.Context) error {
 	for range running {
 		<-failed // Serve has returned; it leaves nothing behind
 	}
-	err = errors.Join(err, settle(), s.closeWitness())
+	rest()
+	watching.Wait() // what it records is in the ledger before that is closed
+	err = errors.Join(err, s.closeReleases(), s.closeMirrors(), settle(), s.closeWitness())
 	if err == nil {
 		s.log.Info("stopped")
 	}
@@ -347,6 +397,12 @@ func (s *Server) closeAll(servers []endpoint) {
 // those who asked before are still answered.
 func (s *Server) stop(ctx context.Context, servers []endpoint) {
 	s.draining.Store(true)
+	if s.proxy != nil {
+		s.proxy.api.Close()
+	}
+	if s.bundles != nil {
+		s.bundles.Close()
+	}
 	s.log.Info("shutting down", "deadline_seconds", s.options.Timeouts.Shutdown.Seconds())
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.options.Timeouts.Shutdown)
 	defer cancel()

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// setting is one option under its three names. The flag is the first of them:
-// the environment variable is CHARTER_ and the flag in capitals, key is the
-// dotted path in the configuration file.
+// setting is one option under its three names. The flag is the first of them: the
+// environment variable is the prefix of the program and the flag in capitals, key is
+// the dotted path in the configuration file.
 type setting struct {
 	flag  string
 	key   string
@@ -20,19 +20,17 @@ type setting struct {
 	access
 	// path says that a relative value in a file counts from that file.
 	path bool
+	list bool // what is given again is added, after a comma
 }
 
-func (s setting) env() string {
-	return "CHARTER_" + strings.ToUpper(strings.ReplaceAll(s.flag, "-", "_"))
-}
-
-// settings is the one list from which flags, environment, configuration file
-// and help are made.
-func settings() []setting {
-	return []setting{
+// serverSettings is the one list from which flags, environment, configuration file
+// and help of charter-server are made.
+func serverSettings() []setting {
+	return append([]setting{
 		{flag: "charter", key: "charter", arg: "FILE", usage: "the charter to serve", path: true, access: text(func(o *Options) *string { return &o.Charter })},
-		{flag: "bundle", key: "bundle", arg: "PATH", usage: "the bundle to serve instead: a directory or a .tar.gz file", path: true, access: text(func(o *Options) *string { return &o.Bundle })},
+		{flag: "bundle", key: "bundle", arg: "REF", usage: "the bundle to serve instead: a directory or a .tar.gz file, or with --trust a signed release such as oci://HOST/REPOSITORY:TAG", path: true, access: ref(func(o *Options) *string { return &o.Bundle })},
 		{flag: "allow-apply", key: "allow_apply", usage: "let callers with the scope admin replace the file of --charter or --bundle over HTTP", access: toggle(func(o *Options) *bool { return &o.AllowApply })},
+		{flag: "opa-bundle", key: "opa_bundle", arg: "FILE", usage: "archive of charter-admin sign --opa-jwt, served to stock opa as /bundles/charter-opa", path: true, access: text(func(o *Options) *string { return &o.OPABundle })},
 		{flag: "candidate", key: "candidate.path", arg: "PATH", usage: "a charter or bundle to try beside the one that is served", path: true, access: text(func(o *Options) *string { return &o.Candidate.Path })},
 		{flag: "candidate-percent", key: "candidate.percent", arg: "NUMBER", usage: "percent of node ids that the candidate answers; 0 only compares", def: "0", access: percentage(func(o *Options) *int { return &o.Candidate.Percent })},
 		{flag: "candidate-sample", key: "candidate.sample", arg: "NUMBER", usage: "percent of other questions that are put to the candidate for comparison", def: "100", access: percentage(func(o *Options) *int { return &o.Candidate.Sample })},
@@ -52,6 +50,7 @@ func settings() []setting {
 		{flag: "quiet-period", key: "enforcement.quiet_period", arg: "DURATION", usage: "for how long after a denial further ones of that node and clause belong to the same incident", def: "1h", access: span(func(o *Options) *time.Duration { return &o.Enforcement.Quiet })},
 		{flag: "investigation-sla", key: "enforcement.investigation_sla", arg: "DURATION", usage: "how long an investigation may take", def: "72h", access: span(func(o *Options) *time.Duration { return &o.Enforcement.SLA })},
 		{flag: "evidence", key: "enforcement.evidence", arg: "DIR", usage: "where to keep what people report; else evidence in --data", path: true, access: text(func(o *Options) *string { return &o.Enforcement.Evidence })},
+		{flag: "fleet-grace", key: "fleet.grace", arg: "DURATION", usage: "how long a node may run an older release than it is offered before it counts as behind", def: "2m", access: duration(func(o *Options) *time.Duration { return &o.FleetGrace })},
 		{flag: "insecure-no-ledger", key: "insecure_no_ledger", usage: "decide without recording anything", access: toggle(func(o *Options) *bool { return &o.Ledger.InsecureNone })},
 		{flag: "state", key: "state", arg: "FILE", usage: "JSON document of standings, revocations and overrides", path: true, access: text(func(o *Options) *string { return &o.State })},
 		{flag: "smtp", key: "smtp.server", arg: "HOST:PORT", usage: "mail server for receivers of the charter that are reached by e-mail", access: text(func(o *Options) *string { return &o.Notify.SMTP.Server })},
@@ -88,7 +87,7 @@ func settings() []setting {
 		{flag: "timeout-batch", key: "timeouts.batch", arg: "DURATION", usage: "for all decisions of one batch together", def: "20s", access: duration(func(o *Options) *time.Duration { return &o.Timeouts.Batch })},
 		{flag: "timeout-stream", key: "timeouts.stream", arg: "DURATION", usage: "between two lines of a stream of questions", def: "30s", access: duration(func(o *Options) *time.Duration { return &o.Timeouts.Stream })},
 		{flag: "timeout-shutdown", key: "timeouts.shutdown", arg: "DURATION", usage: "for requests under way when the server is told to stop", def: "10s", access: duration(func(o *Options) *time.Duration { return &o.Timeouts.Shutdown })},
-	}
+	}, append(releaseSettings(), stateBundleSettings()...)...)
 }
 
 // access is how a setting is read and written, in the form a user would write.

@@ -17,7 +17,7 @@ import (
 func TestSwapsUnderLoad(t *testing.T) {
 	o := unrecorded()
 	o.Charter, o.InsecureSelfAsserted = example1, true
-	s, err := New(t.Context(), o, slog.New(slog.DiscardHandler))
+	s, err := New(t.Context(), server(), o, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

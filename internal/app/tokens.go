@@ -249,11 +249,20 @@ func (r *tokenReader) meaning(n *yaml.Node, t token, seen map[string]bool) {
 	}
 	id := t.identity
 	asserts, asks := id.Has(decisionapi.ScopeAssert), id.Has(decisionapi.ScopeCheck)
-	speaks := id.Node != "" || len(id.Roles) > 0 || len(id.Claims) > 0
+	reports, uploads := id.Has(decisionapi.ScopeReport), id.Has(decisionapi.ScopeUpload)
+	speaks := len(id.Roles) > 0 || len(id.Claims) > 0
 	switch {
-	case (asserts || id.Has(decisionapi.ScopeReplay) || speaks) && !asks:
-		r.fault(n, codeInvalidValue, "assert, replay, node, roles and claims are about questions, and the token lacks the scope check")
-	case asserts && speaks:
+	case (id.Has(decisionapi.ScopeReplay) || speaks) && !asks:
+		r.fault(n, codeInvalidValue, "replay, roles and claims are about questions, and the token lacks the scope check")
+	case asserts && !asks && !uploads:
+		r.fault(n, codeInvalidValue, "assert is about questions and uploads, and the token has neither the scope check nor upload")
+	case id.Node != "" && !asks && !uploads && !reports:
+		r.fault(n, codeInvalidValue, "node is about questions, uploads and reports, and the token has none of the scopes check, upload and report")
+	case reports && id.Node == "":
+		r.fault(n, codeInvalidValue, "a token with the scope report speaks for one node and needs its name in node")
+	case uploads && !asserts && id.Node == "":
+		r.fault(n, codeInvalidValue, "a token with the scope upload needs the node of which it uploads in node, or the scope assert")
+	case asserts && (speaks || id.Node != ""):
 		r.fault(n, codeInvalidValue, "a token with the scope assert names any node, role and claims: leave node, roles and claims out, or assert")
 	case asks && !asserts && len(id.Roles) == 0:
 		r.fault(n, codeInvalidValue, "a token with the scope check needs roles that it may name, or the scope assert")

@@ -75,7 +75,7 @@ func (s *Server) startTracing(ctx context.Context) error {
 	}
 	var err error
 	s.tracing, err = tracing.New(ctx, tracing.Options{
-		Endpoint: o.url(), Ratio: o.Ratio, Service: program, Version: build().Version, Log: s.log,
+		Endpoint: o.url(), Ratio: o.Ratio, Service: s.program.name, Version: build().Version, Log: s.log,
 	})
 	return err
 }

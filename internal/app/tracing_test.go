@@ -201,7 +201,7 @@ func TestSpansReachACollector(t *testing.T) {
 	wants(t, r.only(t, "POST /v1/check/batch"), map[string]any{"charter.items": int64(2), "charter.allowed": int64(2)})
 	wants(t, r.only(t, "GET"), map[string]any{"http.response.status_code": int64(404), "url.path": nil})
 	wants(t, r.only(t, "reload policy"), map[string]any{"charter.trigger": "SIGHUP", "charter.revision": s.engine.Current().Revision()})
-	if r.resource["service.name"] != program || r.resource["service.version"] == "" {
+	if r.resource["service.name"] != server().name || r.resource["service.version"] == "" {
 		t.Errorf("resource %v", r.resource)
 	}
 	if spans := r.named("GET /health"); len(spans) > 0 {
@@ -291,7 +291,7 @@ func TestCollectorsCannotHarm(t *testing.T) {
 
 func TestTracingSettings(t *testing.T) {
 	configured := func(environment map[string]string, args ...string) (TracingOptions, error) {
-		inv, err := configure(append([]string{"--charter", "c.yaml"}, args...), func(name string) string { return environment[name] }, nil)
+		inv, err := server().configure(append([]string{"--charter", "c.yaml"}, args...), func(name string) string { return environment[name] }, nil)
 		return inv.options.Tracing, err
 	}
 	for name, c := range map[string]struct {

@@ -7,15 +7,13 @@ import (
 
 	"github.com/westworld-charter/charter/internal/bundle"
 	"github.com/westworld-charter/charter/internal/charter"
-	"github.com/westworld-charter/charter/internal/compile"
 	"github.com/westworld-charter/charter/internal/diag"
-	"github.com/westworld-charter/charter/internal/policytest"
 )
 
 // verify makes sure that a bundle is exactly what its charter compiles to, so
 // that nobody has to trust the Rego in it, and that its rules pass the lint.
 // Findings name files inside the bundle; warnings come without an error.
-func verify(path string, b *bundle.Bundle) (diag.List, error) {
+func (c Compiler) verify(path string, b *bundle.Bundle) (diag.List, error) {
 	refuse := func(code string, findings diag.List, err error) error {
 		return &PolicyError{Path: path, Code: code, Findings: findings, Err: err, read: inside(b)}
 	}
@@ -23,22 +21,22 @@ func verify(path string, b *bundle.Bundle) (diag.List, error) {
 	if !ok {
 		return nil, refuse(CodeInvalidBundle, nil, fmt.Errorf("the bundle has no %s", bundle.CharterFile))
 	}
-	c, findings := charter.Loader{Limits: bundledCharter()}.Parse(bundle.CharterFile, text)
-	if c != nil && !findings.HasErrors() {
-		findings = append(findings, compile.Check(c)...)
+	read, findings := charter.Loader{Limits: bundledCharter()}.Parse(bundle.CharterFile, text)
+	if read != nil && !findings.HasErrors() {
+		findings = append(findings, c.Check(read)...)
 		findings.Sort()
 	}
-	if c == nil || findings.HasErrors() {
+	if read == nil || findings.HasErrors() {
 		return nil, refuse(CodeInvalidBundle, findings, errors.New("the charter in the bundle is not valid"))
 	}
-	made, err := compile.Build(c)
+	made, err := c.Build(read)
 	if err != nil {
 		return nil, refuse(CodeInvalidBundle, nil, err)
 	}
 	if made.LayerDigest() != b.LayerDigest() {
 		return nil, refuse(CodeBundleNotReproducible, nil, difference(made, b))
 	}
-	rules, err := policytest.Lint(b)
+	rules, err := c.Lint(b)
 	if err != nil {
 		return nil, refuse(CodeInvalidBundle, nil, err)
 	}

@@ -63,11 +63,11 @@ func TestBundleIsItsCharter(t *testing.T) {
 		})
 	}
 	none := altered(t, func(f map[string][]byte) { delete(f, bundle.CharterFile) })
-	if _, err := verify("x", none); err == nil || !strings.Contains(err.Error(), "has no charter.yaml") {
+	if _, err := server().compiler.verify("x", none); err == nil || !strings.Contains(err.Error(), "has no charter.yaml") {
 		t.Errorf("without a charter: %v", err)
 	}
 	broken := altered(t, func(f map[string][]byte) { f[bundle.CharterFile] = []byte("kind: Charter\n") })
-	if _, err := verify("x", broken); err == nil || len(findingsOf(err)) == 0 {
+	if _, err := server().compiler.verify("x", broken); err == nil || len(findingsOf(err)) == 0 {
 		t.Errorf("with a broken charter: %v", err)
 	}
 }

@@ -35,7 +35,10 @@ const (
 	WindowClose   Kind = "window"           // the allowed decisions of a window; Data is a [Window]
 	Gap           Kind = "gap"              // entries or counts are known to be missing; Data is a [Missing]
 	Activation    Kind = "activation"       // another bundle decides
+	Release       Kind = "release"          // a release was published, or its rollout took a step; Data is a [ReleaseStep]
 	Load          Kind = "charter-load"     // a charter was loaded or refused
+	Mirrored      Kind = "mirror"           // the ledger of a node is copied, or shows that it cannot be trusted; Data is a [MirrorChange]
+	Instance      Kind = "opa-instance"     // an OPA runs another revision of a bundle, or has another error; Data is an [InstanceChange]
 	Override      Kind = "override"         // an emergency override began, was renewed or ended; Data is an [OverrideChange]
 	KeyRotation   Kind = "key-rotation"     // another key signs; Data is a [Rotation]
 	KeyRetirement Kind = "key-retirement"   // a key that was replaced signs no more; Data is a [Retirement]
@@ -46,7 +49,7 @@ const (
 // Kinds returns the closed list of kinds.
 func Kinds() []Kind {
 	return []Kind{
-		Denial, Allowance, Violation, Investigation, Standing, Revocation, Membership, Notification, Alert, WindowOpen, WindowClose, Gap, Activation, Load, Override, KeyRotation, KeyRetirement, Conflict, Sealed,
+		Denial, Allowance, Violation, Investigation, Standing, Revocation, Membership, Notification, Alert, WindowOpen, WindowClose, Gap, Activation, Release, Load, Mirrored, Instance, Override, KeyRotation, KeyRetirement, Conflict, Sealed,
 	}
 }
 
@@ -180,6 +183,9 @@ type Window struct {
 	More     bool      `json:"more,omitzero"`
 	Counts   []Counted `json:"counts,omitempty"`
 	Overflow uint64    `json:"overflow,omitzero"`
+	// Reported is the instance that allowed and counted, such as the id of an OPA, with
+	// From and To by its clock; "" is this program.
+	Reported string `json:"reported,omitempty"`
 }
 
 // Why something is missing.
@@ -187,6 +193,7 @@ const (
 	ReasonCrash       = "crash"       // the program ended before a window was recorded
 	ReasonBestEffort  = "best-effort" // the charter lets these denials go unrecorded
 	ReasonUnavailable = "unavailable" // the ledger could not be written
+	ReasonDropped     = "dropped"     // an OPA gave up decisions before it could upload them
 )
 
 // Missing is what a gap is about. Count is nil when nobody knows it: a crash lost
@@ -198,6 +205,10 @@ type Missing struct {
 	AtLeast uint64  `json:"at_least,omitzero"` // what is known of a count that is not
 	From    string  `json:"from,omitempty"`
 	To      string  `json:"to,omitempty"`
+	// Reported is the OPA that dropped decisions, and Dropped how often it has since it
+	// was started: each time it was one of them, or an upload full.
+	Reported string `json:"reported,omitempty"`
+	Dropped  uint64 `json:"dropped,omitzero"`
 }
 
 // Rotation says that another key signs checkpoints from this entry on. Both sign

@@ -170,3 +170,54 @@ type AlertRecord struct {
 	StartsAt    string `json:"starts_at,omitempty"`
 	EndsAt      string `json:"ends_at,omitempty"`
 }
+
+// ReleaseStep is the Data of a release entry. Revision of the entry is that of the
+// release; a node that ran an older release than before is its Node.
+type ReleaseStep struct {
+	Action   string            `json:"action"` // publish, begin, advance, resume, halt, rollback, finish or went-backwards
+	Channel  string            `json:"channel"`
+	Sequence int64             `json:"sequence"`
+	Digest   string            `json:"digest,omitempty"`   // of the release
+	Rollback int64             `json:"rollback,omitempty"` // sequence of its rollback
+	Before   int64             `json:"before,omitempty"`   // sequence that others have; of a node, that it had
+	Signers  []string          `json:"signers,omitempty"`  // of what was published
+	Stage    int               `json:"stage,omitempty"`    // from 1
+	Stages   int               `json:"stages,omitempty"`   // of the plan
+	Percent  int               `json:"percent,omitempty"`  // of the node ids that the stage reaches
+	Labels   map[string]string `json:"labels,omitempty"`   // of the nodes that the stage reaches
+	Cause    *ReleaseCause     `json:"cause,omitempty"`    // nil when a person took the step, or the plan
+}
+
+// ReleaseCause is a gate that did not hold.
+type ReleaseCause struct {
+	Gate    string  `json:"gate"` // errors, violations or latency
+	Value   float64 `json:"value"`
+	Limit   float64 `json:"limit"`
+	Reached int     `json:"reached"` // nodes
+	Reports int     `json:"reports"` // of these
+}
+
+// MirrorChange is the Data of a mirror entry: something about the ledger of a node, whose
+// copy is kept here.
+type MirrorChange struct {
+	Action string `json:"action"` // begin, fault or recover
+	Origin string `json:"origin"` // of the node's ledger
+	Key    string `json:"key"`    // that it showed first
+	Size   uint64 `json:"size"`   // of the copy
+	Code   string `json:"code,omitempty"`
+	// Held and Shown are checkpoints that the node's key has signed and that contradict
+	// each other.
+	Held  string `json:"held,omitempty"`
+	Shown string `json:"shown,omitempty"`
+}
+
+// InstanceChange is the Data of an opa-instance entry: what an OPA uploaded about a
+// bundle. Revision of the entry is the active one; Node is that of the uploader.
+type InstanceChange struct {
+	Instance  string `json:"instance"`            // the id label of the OPA, which is another one after a restart
+	Bundle    string `json:"bundle"`              // as its configuration calls it
+	Activated string `json:"activated,omitempty"` // when, by its clock; RFC 3339
+	Code      string `json:"code,omitempty"`      // of its last error; "" for none
+	HTTPCode  string `json:"http_code,omitempty"` // that it was answered with
+	Before    string `json:"before,omitempty"`    // the revision before, where it is known
+}

@@ -68,7 +68,7 @@ func TestMirrorIsTheLog(t *testing.T) {
 		signer, store := ledgertest.NewSigner(t), ledgertest.NewMemory()
 		l := ledgertest.NewLog(t, nil, signer, nil)
 		m := mirrorOf(t, store, signer)
-		for _, count := range rapid.SliceOfN(rapid.IntRange(1, 150), 1, 4).Draw(rt, "commits") {
+		for _, count := range rapid.SliceOfN(rapid.IntRange(1, 40), 1, 4).Draw(rt, "commits") {
 			ledgertest.Append(t, l, count)
 			if rapid.Bool().Draw(rt, "copy") {
 				catchUp(t, l, m)

@@ -144,7 +144,9 @@ func (t *tally) load(ev *event, result, code string) {
 		t.loadCodes.add(code, 1, ev.index)
 		return
 	}
-	t.loaded.add(1, ev.index)
+	if result == "loaded" { // degraded and recovered are about what was loaded before
+		t.loaded.add(1, ev.index)
+	}
 }
 
 func (t *tally) notification(ev *event, d *ledger.Delivery) {

@@ -23,6 +23,7 @@ import (
 
 	"github.com/westworld-charter/charter/internal/charter"
 	"github.com/westworld-charter/charter/internal/committee"
+	"github.com/westworld-charter/charter/internal/diag"
 	"github.com/westworld-charter/charter/internal/enforcement"
 	"github.com/westworld-charter/charter/internal/ledger"
 )
@@ -124,7 +125,7 @@ func (c Caller) has(scopes ...string) bool {
 	return false
 }
 
-// Options configure [Routes]. Charter, Policies and Caller are required.
+// Options configure [Routes]. Charter, Check, Policies and Caller are required.
 type Options struct {
 	// Enforcer, History and Log need a ledger; nil leaves out what needs them.
 	Enforcer Enforcer
@@ -132,7 +133,9 @@ type Options struct {
 	Log      Appender
 	Evidence Evidence                // nil keeps none
 	Charter  func() *charter.Charter // the active one; nil while there is none
-	State    func() map[string]any   // data.charter_state, not to be modified; nil is none
+	// Check finds what shows between the clauses of a charter and against its base.
+	Check    func(*charter.Charter) diag.List
+	State    func() map[string]any // data.charter_state, not to be modified; nil is none
 	Policies Policies
 	Caller   func(ctx context.Context) Caller
 	// Timeout bounds one answer; 0 is 10 s. Putting a policy in force may take longer.
@@ -142,8 +145,8 @@ type Options struct {
 }
 
 func (o *Options) complete() error {
-	if o.Charter == nil || o.Policies == nil || o.Caller == nil {
-		return errors.New("charterapi: Charter, Policies and Caller are required")
+	if o.Charter == nil || o.Check == nil || o.Policies == nil || o.Caller == nil {
+		return errors.New("charterapi: Charter, Check, Policies and Caller are required")
 	}
 	if o.Enforcer != nil && (o.History == nil || o.Log == nil) {
 		return errors.New("charterapi: an Enforcer needs a History and a Log")

@@ -18,6 +18,7 @@ import (
 
 	"github.com/westworld-charter/charter/internal/charter"
 	"github.com/westworld-charter/charter/internal/committee"
+	"github.com/westworld-charter/charter/internal/compile"
 	"github.com/westworld-charter/charter/internal/enforcement"
 	"github.com/westworld-charter/charter/internal/ledger"
 )
@@ -132,9 +133,12 @@ func TestSources(t *testing.T) {
 	}
 }
 
+// checking is an API with the real compiler.
+func checking() *api { return &api{Options: Options{Check: compile.Check}} }
+
 func load(t *testing.T, yaml string) *charter.Charter {
 	t.Helper()
-	c, findings := (&text{lone, map[string]string{lone: yaml}}).load()
+	c, findings := checking().load(&text{lone, map[string]string{lone: yaml}})
 	if c == nil || findings.HasErrors() {
 		t.Fatal(findings)
 	}
@@ -239,7 +243,7 @@ func TestChartersReadNothing(t *testing.T) {
 	}
 	for _, base := range []string{secret, "../../../../../../../../.." + secret, "/etc/passwd", "respond.go"} {
 		x := &text{lone, map[string]string{lone: strings.Replace(plainCharter, "kind: Charter", "kind: Charter\nextends: "+base, 1)}}
-		c, findings := x.load()
+		c, findings := checking().load(x)
 		said := fmt.Sprint(findings)
 		if c != nil || !strings.Contains(said, "not among the files of the request") && !strings.Contains(said, "it is absolute") || strings.Contains(said, "hidden") {
 			t.Errorf("%s: %s", base, said)
@@ -248,7 +252,7 @@ func TestChartersReadNothing(t *testing.T) {
 	with := &text{"a/b.yaml", map[string]string{
 		"a/b.yaml": "apiVersion: charter/v1\nkind: Charter\nmetadata: {name: more, version: 1.0.0}\nextends: ../base.yaml\n", "base.yaml": plainCharter,
 	}}
-	if c, findings := with.load(); c == nil || findings.HasErrors() {
+	if c, findings := checking().load(with); c == nil || findings.HasErrors() {
 		t.Errorf("a base that is sent along: %v", findings)
 	}
 }

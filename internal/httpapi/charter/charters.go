@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/westworld-charter/charter/internal/charter"
-	"github.com/westworld-charter/charter/internal/compile"
 	"github.com/westworld-charter/charter/internal/diag"
 )
 
@@ -119,7 +118,7 @@ const lone = "charter.yaml"
 
 // load reads a charter and checks it as validate does on the command line. It reads
 // nothing but what the request brought.
-func (t *text) load() (*charter.Charter, diag.List) {
+func (a *api) load(t *text) (*charter.Charter, diag.List) {
 	read := func(name string) ([]byte, error) {
 		content, ok := t.Files[name]
 		if !ok {
@@ -130,7 +129,7 @@ func (t *text) load() (*charter.Charter, diag.List) {
 	limits := charter.Limits{DocumentBytes: maxCharters, TotalBytes: maxCharters, Nodes: maxValues, Findings: maxFindings}
 	c, findings := charter.Loader{Limits: limits, Read: read}.Load(t.File)
 	if c != nil && !findings.HasErrors() {
-		findings = append(findings, compile.Check(c)...)
+		findings = append(findings, a.Check(c)...)
 	}
 	findings.Sort()
 	return c, findings[:min(len(findings), maxFindings)]
@@ -171,7 +170,7 @@ func (a *api) validate(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer release()
-	c, findings := t.load()
+	c, findings := a.load(t)
 	errs, warnings := findings.Count()
 	answer := map[string]any{"valid": errs == 0, "errors": errs, "warnings": warnings, "diagnostics": some(findings), "charter": nil}
 	if c != nil && errs == 0 {
@@ -257,14 +256,14 @@ func (a *api) compare(w http.ResponseWriter, r *http.Request) error {
 	defer release()
 	before := a.Charter()
 	if old != nil {
-		if before, err = old.valid("old charter"); err != nil {
+		if before, err = a.valid(old, "old charter"); err != nil {
 			return err
 		}
 	}
 	if before == nil {
 		return missing("no policy is active; send the charter to compare with as old")
 	}
-	after, err := t.valid("charter")
+	after, err := a.valid(t, "charter")
 	if err != nil {
 		return err
 	}
@@ -278,8 +277,8 @@ func (a *api) compare(w http.ResponseWriter, r *http.Request) error {
 }
 
 // valid loads a charter that must have no errors.
-func (t *text) valid(what string) (*charter.Charter, error) {
-	c, findings := t.load()
+func (a *api) valid(t *text, what string) (*charter.Charter, error) {
+	c, findings := a.load(t)
 	if c == nil || findings.HasErrors() {
 		return nil, Invalid(what+" is not valid", findings)
 	}

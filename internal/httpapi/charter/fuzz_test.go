@@ -110,7 +110,7 @@ func FuzzCharterText(f *testing.F) {
 			refusedWell(t, err)
 			return
 		}
-		c, findings := text.load()
+		c, findings := checking().load(text)
 		if c == nil && !findings.HasErrors() {
 			t.Errorf("no charter and no reason: %v", findings)
 		}

@@ -30,7 +30,7 @@ func (a *api) health(c echo.Context) error {
 	return respond(c, http.StatusOK, h)
 }
 
-const indexText = `charter-server: may this metric be collected, read or exported here?
+const indexText = `May this metric be collected, read or exported here?
 
 POST /v1/check                         {"metric": …, "node": …, "role": …, "operation": …}
 POST /v1/check/batch                   {"common": {…}, "items": [{…}, …]}, or one question on a line (application/x-ndjson)

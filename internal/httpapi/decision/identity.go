@@ -27,6 +27,8 @@ const (
 
 	ScopeCommittee = "committee" // investigate violations, end and give back data access
 	ScopeAlerts    = "alerts"    // tell of alerts, as Alertmanager does
+	ScopeUpload    = "upload"    // upload decisions and status, as OPA does
+	ScopeReport    = "report"    // tell what a node runs, for that node
 )
 
 // AnyScope is what a [Route] asks for that is for everybody whose identity is proven.
@@ -34,7 +36,7 @@ const AnyScope = "any"
 
 // Scopes returns the closed list of scopes.
 func Scopes() []string {
-	return []string{ScopeCheck, ScopeAssert, ScopeReplay, ScopeMetrics, ScopeAudit, ScopeAdmin, ScopeCommittee, ScopeAlerts}
+	return []string{ScopeCheck, ScopeAssert, ScopeReplay, ScopeMetrics, ScopeAudit, ScopeAdmin, ScopeCommittee, ScopeAlerts, ScopeUpload, ScopeReport}
 }
 
 // Kinds of identities; the list is closed.
@@ -215,7 +217,7 @@ func (a *api) count(kind, result string) {
 // who finds out who sends the request.
 func (a *api) who(c echo.Context) (*Identity, error) {
 	if a.InsecureSelfAsserted { // guard made sure that it comes from this machine
-		return &Identity{Kind: KindSelf, Name: "self-asserted", Scopes: []string{ScopeCheck, ScopeAssert, ScopeMetrics, ScopeAudit, ScopeAdmin}}, nil
+		return &Identity{Kind: KindSelf, Name: "self-asserted", Scopes: []string{ScopeCheck, ScopeAssert, ScopeMetrics, ScopeAudit, ScopeAdmin, ScopeUpload, ScopeReport}}, nil
 	}
 	// RFC 9110, 15.5.2: a 401 names a challenge; RFC 6750, 3: no error code when
 	// there was no token at all.
