@@ -2,8 +2,11 @@ package cli
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
+	"github.com/westworld-charter/charter/internal/fleet"
 	"github.com/westworld-charter/charter/internal/ledger"
 )
 
@@ -40,8 +43,40 @@ func describeEnforcement(e *ledger.Entry) []fact {
 		return describe(e, func(a ledger.AlertRecord) []fact {
 			return given(fact{"alert", a.Name + " is " + a.Status}, fact{"fingerprint", a.Fingerprint}, fact{"from", a.StartsAt}, fact{"to", a.EndsAt})
 		})
+	case ledger.Mirrored:
+		return describe(e, func(c ledger.MirrorChange) []fact {
+			what := fmt.Sprintf("%s: copy of the ledger %s, %d entries", c.Action, c.Origin, c.Size)
+			return given(fact{"mirror", what}, fact{"code", c.Code}, fact{"key", c.Key}, fact{"held", c.Held}, fact{"shown", c.Shown})
+		})
+	case ledger.Release:
+		return describe(e, describeRelease)
 	}
 	return rawData(e)
+}
+
+// describeRelease tells of a release, or of a node that went back.
+func describeRelease(s ledger.ReleaseStep) []fact {
+	what := fmt.Sprintf("%s %d of %s", s.Action, s.Sequence, s.Channel)
+	facts := given(fact{"digest", s.Digest}, fact{"rollback", sequenceText(s.Rollback)}, fact{"before", sequenceText(s.Before)}, fact{"signers", strings.Join(s.Signers, ", ")})
+	if s.Stages > 0 {
+		what += fmt.Sprintf(", stage %d of %d", s.Stage, s.Stages)
+		facts = append(facts, fact{"reaches", strings.Join(append(labelsText(s.Labels), fmt.Sprintf("%d %% of the nodes", s.Percent)), ", ")})
+	}
+	if s.Cause != nil {
+		what += ", by the gate " + s.Cause.Gate
+		c := fleet.Cause(*s.Cause)
+		facts = append(facts, fact{"cause", causeText(&c)})
+	}
+	return append([]fact{{"release", what}}, facts...)
+}
+
+// labelsText writes labels as NAME=VALUE, sorted.
+func labelsText(labels map[string]string) []string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		list = append(list, name+"="+labels[name])
+	}
+	return list
 }
 
 // given are the facts that have a value.

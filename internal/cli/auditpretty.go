@@ -96,6 +96,8 @@ func describeData(e *ledger.Entry) []fact {
 		return describe(e, describeLoad)
 	case ledger.Activation:
 		return describe(e, describeActivation)
+	case ledger.Instance:
+		return describe(e, func(c ledger.InstanceChange) []fact { return describeInstance(e.Revision, c) })
 	}
 	return describeEnforcement(e)
 }
@@ -132,6 +134,7 @@ func describeWindow(w ledger.Window) []fact {
 		{"from", w.From},
 		{"to", w.To},
 	}
+	facts = append(facts, present(fact{"opa", w.Reported})...)
 	if w.Part > 0 || w.More {
 		facts = append(facts, fact{"part", strconv.Itoa(w.Part)})
 	}
@@ -154,13 +157,42 @@ func describeGap(m ledger.Missing) []fact {
 		count = fmt.Sprintf("at least %d decisions are", m.AtLeast)
 	}
 	facts := []fact{{"gap", fmt.Sprintf("%s missing: %s", count, m.Reason)}}
+	if m.Reported != "" {
+		facts = append(facts, fact{"opa", m.Reported}, fact{"dropped", fmt.Sprintf("%d times since it was started, a decision or an upload of them", m.Dropped)})
+	}
 	return append(facts, present(fact{"window", m.Window}, fact{"from", m.From}, fact{"to", m.To})...)
+}
+
+// describeInstance tells what an OPA runs.
+func describeInstance(revision string, c ledger.InstanceChange) []fact {
+	what := fmt.Sprintf("bundle %s: %s", c.Bundle, revision)
+	if revision == "" {
+		what = fmt.Sprintf("bundle %s: none", c.Bundle)
+	}
+	if c.Code != "" {
+		what += strings.TrimSpace(fmt.Sprintf(", %s %s", c.Code, c.HTTPCode))
+	}
+	return append([]fact{{"instance", what}}, present(fact{"opa", c.Instance}, fact{"activated", c.Activated}, fact{"before", c.Before})...)
 }
 
 func describeLoad(l audit.Load) []fact {
 	what := strings.TrimSpace(l.Charter + " " + l.Version)
 	facts := []fact{{"load", strings.TrimSpace(fmt.Sprintf("%s %s (%s) %s", l.Part, l.Result, l.Trigger, what))}}
-	return append(facts, present(fact{"refused with", l.Code}, fact{"at", l.At}, fact{"charter digest", l.Digest})...)
+	reason := "refused with"
+	if l.Result == audit.Degraded {
+		reason = "because of"
+	}
+	facts = append(facts, present(fact{reason, l.Code}, fact{"at", l.At}, fact{"charter digest", l.Digest})...)
+	return append(facts, describeSigned(l.Signed)...)
+}
+
+// describeSigned tells of the signed release that an entry is about.
+func describeSigned(s audit.Signed) []fact {
+	sequence := ""
+	if s.Sequence > 0 {
+		sequence = strconv.FormatInt(s.Sequence, 10)
+	}
+	return present(fact{"release", s.Release}, fact{"channel", s.Channel}, fact{"sequence", sequence}, fact{"expires", s.Expires})
 }
 
 func describeActivation(a audit.Activation) []fact {
@@ -168,8 +200,9 @@ func describeActivation(a audit.Activation) []fact {
 	if a.Percent != nil {
 		text += fmt.Sprintf(" for %d %% of the nodes", *a.Percent)
 	}
-	return append([]fact{{"activation", text}},
+	facts := append([]fact{{"activation", text}},
 		present(fact{"at", a.At}, fact{"charter digest", a.Digest}, fact{"entries kept", a.Retention}, fact{"before", a.Previous}, fact{"state digest", a.State})...)
+	return append(facts, describeSigned(a.Signed)...)
 }
 
 // present leaves out what has no value.

@@ -88,18 +88,29 @@ func writeArchive(b *bundle.Bundle, file string) (err error) {
 }
 
 func (p *program) bundleInspectCommand() *cobra.Command {
+	var registry registryFlags
 	format := choice{values: []string{formatPretty, formatJSON}}
 	cmd := &cobra.Command{
 		Use:   "inspect REF",
 		Short: "Show what is in a bundle",
 		Long: `Shows revision, digests, manifest, the counts of the charter inside and the files
-of a bundle: a .tar.gz file or an unpacked directory. It does not say whether the
-rules are those of the charter, or who signed them.`,
+of a bundle: a .tar.gz file, an unpacked directory, or oci://HOST/REPOSITORY:TAG or an
+https:// URL. It does not say whether the rules are those of the charter (verify
+--reproduce), or who signed them (inspect, verify).`,
 		Example: `  charter-admin bundle inspect bundle.tar.gz
-  charter-admin bundle inspect bundles/production --format json`,
+  charter-admin bundle inspect bundles/production --format json
+  charter-admin bundle inspect oci://registry.example.org/charter:production`,
 		Args: arguments(1, 1, "one REF"),
-		RunE: run(func(_ context.Context, args []string) error { return p.inspect(args[0], format) }),
+		RunE: run(func(ctx context.Context, args []string) error {
+			b, err := p.inspected(ctx, args[0], registry)
+			if err != nil {
+				return err
+			}
+			return p.inspect(args[0], b, format)
+		}),
 	}
+	registry.add(cmd)
+	registry.addMirrors(cmd)
 	format.flag(cmd)
 	return cmd
 }
@@ -129,11 +140,20 @@ type fileEntry struct {
 	Digest string `json:"digest"`
 }
 
-func (p *program) inspect(ref string, format choice) error {
+// inspected opens a bundle here or elsewhere.
+func (p *program) inspected(ctx context.Context, ref string, f registryFlags) (*bundle.Bundle, error) {
+	if strings.Contains(ref, "://") {
+		a, err := p.fetchArchive(ctx, ref, f)
+		return a.bundle, transferError(err)
+	}
 	b, err := bundle.Open(ref)
 	if err != nil {
-		return invalid(fmt.Errorf("open %s: %w", ref, err))
+		return nil, invalid(fmt.Errorf("open %s: %w", ref, err))
 	}
+	return b, nil
+}
+
+func (p *program) inspect(ref string, b *bundle.Bundle, format choice) error {
 	text, ok := b.File(bundle.CharterFile)
 	if !ok {
 		return invalid(fmt.Errorf("%s holds no charter", ref))

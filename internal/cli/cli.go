@@ -142,7 +142,8 @@ Exit codes: 0 ok, 1 internal error, 2 usage, 3 invalid charter or policy,
 	root.AddCommand(
 		p.initCommand(), p.validateCommand(), p.compileCommand(), p.checkCommand(), p.isAllowedCommand(),
 		p.testCommand(), p.bundleCommand(), p.auditCommand(), p.exportCommand(), p.exportConfigCommand(), p.committeeCommand(), p.notifyCommand(), p.versionCommand(),
-		p.reportCommand(), p.investigationCommand(), p.nodesCommand(), p.restoreCommand(), p.overrideCommand(), p.revokeCommand(), p.demoCommand(),
+		p.reportCommand(), p.investigationCommand(), p.nodesCommand(), p.releaseCommand(), p.restoreCommand(), p.overrideCommand(), p.revokeCommand(), p.demoCommand(),
+		p.keyCommand(), p.signCommand(), p.verifyReleaseCommand(), p.attestCommand(), p.pushCommand(), p.pullCommand(), p.inspectReleaseCommand(), p.saveCommand(), p.loadReleaseCommand(),
 	)
 	root.SetHelpCommand(p.helpCommand(root))
 	root.InitDefaultCompletionCmd()

@@ -63,7 +63,7 @@ func (p *program) generateKey(path string) error {
 	if err != nil {
 		return err
 	}
-	password, err := p.newPassword()
+	password, err := p.newPassword("Password for the key (none leaves it unencrypted): ")
 	if err != nil {
 		return err
 	}
@@ -101,14 +101,14 @@ func writeSecret(path string, data []byte) error {
 }
 
 // newPassword is what a new key is encrypted with, "" for none.
-func (p *program) newPassword() (string, error) {
+func (p *program) newPassword(prompt string) (string, error) {
 	if password := p.getenv(passwordVariable); password != "" {
 		return password, nil
 	}
 	if _, ok := p.keyboard(); !ok {
 		return "", nil
 	}
-	first, err := p.askSecret("Password for the key (none leaves it unencrypted): ")
+	first, err := p.askSecret(prompt)
 	if err != nil || first == "" {
 		return "", err
 	}

@@ -22,6 +22,7 @@ import (
 const (
 	remoteAnswer  = 16 << 20 // bytes
 	remoteTimeout = 30 * time.Second
+	uploadTimeout = 10 * time.Minute
 )
 
 // remoteFlags say which server is asked, and as whom.
@@ -83,7 +84,7 @@ func (p *program) remote(f remoteFlags, identity bool) (*remote, error) {
 
 // get returns the answer to a request for a path.
 func (c *remote) get(ctx context.Context, path string) ([]byte, error) {
-	return c.do(ctx, http.MethodGet, path, nil, "")
+	return c.do(ctx, http.MethodGet, path, nil, "", "")
 }
 
 // post sends JSON. A key makes a retry of the request harmless; "" is none.
@@ -95,16 +96,27 @@ func (c *remote) post(ctx context.Context, path string, body any, key string) ([
 			return nil, err
 		}
 	}
-	return c.do(ctx, http.MethodPost, path, data, key)
+	return c.do(ctx, http.MethodPost, path, data, "application/json", key)
 }
 
-func (c *remote) do(ctx context.Context, method, path string, body []byte, key string) ([]byte, error) {
+// upload sends a file, which may take a while. One that the server has read and does not
+// accept is an error of verification.
+func (c *remote) upload(ctx context.Context, path string, data []byte, media string) ([]byte, error) {
+	c.http.Timeout = uploadTimeout
+	answer, err := c.do(ctx, http.MethodPost, path, data, media, "")
+	if r, ok := errors.AsType[*refusedError](err); ok && r.status == http.StatusUnprocessableEntity {
+		return nil, &exitError{ExitVerify, err}
+	}
+	return answer, err
+}
+
+func (c *remote) do(ctx context.Context, method, path string, body []byte, media, key string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Content-Type", media)
 	}
 	if key != "" {
 		req.Header.Set("Idempotency-Key", key)
@@ -129,6 +141,14 @@ func (c *remote) do(ctx context.Context, method, path string, body []byte, key s
 	return nil, refusedBy(c.base, resp, answer)
 }
 
+// refusedError is an answer that is an error.
+type refusedError struct {
+	status  int
+	message string
+}
+
+func (e *refusedError) Error() string { return e.message }
+
 // refusedBy is an answer that is an error. What the request said wrong is a usage
 // error, a signature that does not do is one of verification.
 func refusedBy(base string, resp *http.Response, body []byte) error {
@@ -146,7 +166,7 @@ func refusedBy(base string, resp *http.Response, body []byte) error {
 		}
 		why += " [" + fault.Code + "]"
 	}
-	err := fmt.Errorf("%s says: %s", base, why)
+	err := error(&refusedError{resp.StatusCode, fmt.Sprintf("%s says: %s", base, why)})
 	switch {
 	case fault.Code == "no_quorum", fault.Code == "invalid_signature", fault.Code == "duplicate_signature":
 		return &exitError{ExitVerify, err}

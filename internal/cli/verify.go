@@ -1,0 +1,256 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/westworld-charter/charter/internal/activation"
+	"github.com/westworld-charter/charter/internal/distribution"
+	"github.com/westworld-charter/charter/internal/release"
+	"github.com/westworld-charter/charter/internal/signing"
+)
+
+// trustFlags say whom to believe.
+type trustFlags struct{ key, policy string }
+
+func (f *trustFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.key, "key", "", "public key `file` whose signature is to be there")
+	cmd.Flags().StringVar(&f.policy, "trust", "", "`file` that says whom to trust for what: the trust.yaml of nodes")
+}
+
+func (f *trustFlags) given() bool { return f.key != "" || f.policy != "" }
+
+// open returns whom to trust, once the flags fit together.
+func (f *trustFlags) open(p *program, command string) (*signing.Trust, error) {
+	switch {
+	case f.key != "" && f.policy != "":
+		return nil, usagef("%s: --key and --trust exclude each other", command)
+	case f.policy != "":
+		trust, err := signing.ReadTrust(f.policy)
+		var wrong *signing.InvalidTrust
+		if errors.As(err, &wrong) {
+			return nil, errors.Join(p.printFindings(wrong.Findings), usagef("--trust: %s is not a valid trust policy: %s", f.policy, tally(wrong.Findings)))
+		}
+		if err != nil {
+			return nil, usagef("--trust: %w", err)
+		}
+		return trust, nil
+	case f.key != "":
+		data, err := os.ReadFile(f.key)
+		if err != nil {
+			return nil, usagef("--key: %w", err)
+		}
+		trust, err := signing.TrustKey(data)
+		if err != nil {
+			return nil, usagef("--key %s: %w; verifying takes the public key, NAME.pub", f.key, err)
+		}
+		return trust, nil
+	default:
+		return nil, usagef("%s needs --trust FILE or --key NAME.pub: nobody is trusted by default; see charter-admin %s --help", command, command)
+	}
+}
+
+func (p *program) verifyReleaseCommand() *cobra.Command {
+	var trust trustFlags
+	var registry registryFlags
+	var at string
+	var reproduce bool
+	format := choice{values: []string{formatPretty, formatJSON}}
+	cmd := &cobra.Command{
+		Use:   "verify --trust FILE | --key NAME.pub FILE|REF",
+		Short: "Say whether a bundle is released as it should be, and who signed what",
+		Long: `With --trust, checks a bundle as a node does before it activates it: signatures,
+logs and timestamps, required statements, channel, expiry, revision, and that the
+policy loads and answers. What a node remembers, the highest sequence it has seen, is
+not known here. With --key, checks that this key signed it, and what it stated.
+
+--reproduce compiles the charter in the bundle again and requires identical bytes:
+then no rule in it is anything but the charter.
+
+FILE is a bundle beside FILE.sigstore.json. REF is oci://HOST/REPOSITORY:TAG, an
+https:// URL, or an OCI layout, as save writes it. Verifying FILE, and a layout,
+needs no network.
+
+Exit code 6 says that it does not hold, and the output why, with a code.`,
+		Example: `  charter-admin verify --trust trust.yaml bundle.tar.gz
+  charter-admin verify --trust trust.yaml --reproduce oci://registry.example.org/charter:production
+  charter-admin verify --key release.pub --format json bundle.tar.gz`,
+		Args: arguments(1, 1, "one FILE or REF"),
+	}
+	trust.add(cmd)
+	registry.add(cmd)
+	registry.addMirrors(cmd)
+	cmd.Flags().BoolVar(&reproduce, "reproduce", false, "compile the charter inside again and require identical bytes")
+	cmd.Flags().StringVar(&at, "at", "", "verify as of that `time` (default now)")
+	format.flag(cmd)
+	cmd.RunE = run(func(ctx context.Context, args []string) error {
+		when := p.now()
+		if at != "" {
+			var err error
+			if when, err = point("--at", at, when); err != nil {
+				return err
+			}
+		}
+		whom, err := trust.open(p, "verify")
+		if err != nil {
+			return err
+		}
+		ref, options, err := registry.open(p, args[0])
+		if err != nil {
+			return err
+		}
+		r, err := distribution.Fetch(ctx, ref, options)
+		j := judgement{Ref: args[0]}
+		if err == nil {
+			err = p.judge(ctx, &j, whom, trust.policy != "", r, when)
+		}
+		if err == nil && reproduce {
+			err = p.reproduce(r.Layer)
+			j.Reproduced = err == nil
+		}
+		return p.printJudgement(&j, err, format)
+	})
+	return cmd
+}
+
+// judgement is what `verify --format json` prints.
+type judgement struct {
+	OK            bool   `json:"ok"`
+	Code          string `json:"code,omitempty"`
+	Message       string `json:"message,omitempty"`
+	Fix           string `json:"fix,omitempty"`
+	Ref           string `json:"ref"`
+	ReleaseDigest string `json:"release_digest,omitempty"`
+	digests
+	Channel    string     `json:"channel,omitempty"`
+	Sequence   int64      `json:"sequence,omitempty"`
+	Expires    *time.Time `json:"expires,omitempty"`
+	Statements []stated   `json:"statements"`
+	Ignored    []ignored  `json:"ignored"`
+	Reproduced bool       `json:"reproduced"`
+}
+
+// ignored is a statement that does not count.
+type ignored struct {
+	Type    string `json:"type,omitempty"`
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// judge verifies a release and fills in what is known of it, also when it does not
+// hold.
+func (p *program) judge(ctx context.Context, j *judgement, trust *signing.Trust, asNode bool, r distribution.Release, when time.Time) error {
+	j.ReleaseDigest, j.LayerDigest, j.Revision = r.Manifest.Digest(), r.Manifest.Layer.Digest, r.Manifest.Revision
+	found, err := trust.Verify(ctx, j.ReleaseDigest, r.Statements)
+	for _, i := range found.Ignored {
+		j.Ignored = append(j.Ignored, ignored{i.Type, string(i.Err.Code), i.Err.Err.Error()})
+	}
+	var last release.Policy
+	for _, s := range found.Statements {
+		st := newStated(s.Statement)
+		st.Signers = s.Signers
+		j.Statements = append(j.Statements, st)
+		if policy, err := s.Policy(); err == nil && policy.Sequence > last.Sequence {
+			last = policy
+			j.Channel, j.Sequence, j.Expires = st.Channel, st.Sequence, st.Expires
+		}
+	}
+	if err != nil {
+		return err
+	}
+	a, err := newArchive(j.Ref, r.Layer, r.Manifest, nil)
+	if err != nil {
+		return err
+	}
+	j.digests = a.digests()
+	if asNode {
+		v, err := activation.VerifyRelease(ctx, trust, distribution.Resolved{Digest: j.ReleaseDigest, Manifest: r.Manifest.Bytes(), Statements: r.Statements}, r.Layer, when)
+		if err == nil { // among statements for several channels, the one that counts
+			expires := v.Release.Expires.UTC()
+			j.Channel, j.Sequence, j.Expires = v.Release.Channel, v.Release.Sequence, &expires
+		}
+		return err
+	}
+	return checkStated(last, j.digests, when)
+}
+
+// checkStated compares what a release statement says with the bundle. There need be
+// none for one key.
+func checkStated(s release.Policy, d digests, when time.Time) error {
+	refuse := func(code, format string, args ...any) error {
+		return &activation.Error{Code: code, Err: fmt.Errorf(format, args...)}
+	}
+	switch {
+	case s.Sequence == 0:
+		return nil
+	case s.Revision != d.Revision:
+		return refuse(activation.CodeRevisionMismatch, "released as revision %s, and the bundle is %s", s.Revision, d.Revision)
+	case s.CharterDigest != d.CharterDigest:
+		return refuse(activation.CodeCharterMismatch, "released with the charter %s, and the bundle holds %s", s.CharterDigest, d.CharterDigest)
+	case !s.Expires.After(when):
+		return refuse(activation.CodeExpired, "release %d of %s expired at %s", s.Sequence, s.Channel, s.Expires.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+func (p *program) printJudgement(j *judgement, refusal error, format choice) error {
+	if j.OK = refusal == nil; !j.OK {
+		j.Code, j.Message = activation.CodeOf(refusal), messageOf(refusal)
+		j.Fix = fixOf(j.Code)
+	}
+	var err error
+	if format.is(formatJSON) {
+		if j.Statements == nil {
+			j.Statements = []stated{}
+		}
+		if j.Ignored == nil {
+			j.Ignored = []ignored{}
+		}
+		err = p.printJSON(j)
+	} else {
+		err = p.showJudgement(j)
+	}
+	if err == nil && refusal != nil {
+		err = silent(ExitVerify)
+	}
+	return err
+}
+
+// messageOf is the text of an error without its code, which is shown for itself.
+func messageOf(err error) string {
+	return strings.TrimSuffix(err.Error(), " ["+activation.CodeOf(err)+"]")
+}
+
+func (p *program) showJudgement(j *judgement) error {
+	line := func(name, text string) {
+		if text != "" {
+			fmt.Fprintf(p.stdout, "%-15s %s\n", name, printable(text))
+		}
+	}
+	line("release digest", j.ReleaseDigest)
+	line("layer digest", j.LayerDigest)
+	line("revision", j.Revision)
+	line("charter digest", j.CharterDigest)
+	for _, s := range j.Statements {
+		line("stated by", strings.Join(s.Signers, ", ")+": "+s.String())
+	}
+	for _, i := range j.Ignored {
+		line("ignored", fmt.Sprintf("%s: %s [%s]", i.Type, i.Message, i.Code))
+	}
+	if j.Reproduced {
+		line("reproduced", "the bytes are those that its charter compiles to")
+	}
+	if j.OK {
+		line("verified", j.Ref)
+		return nil
+	}
+	line("NOT verified", fmt.Sprintf("%s [%s]", j.Message, j.Code))
+	line("fix", j.Fix)
+	return nil
+}
