@@ -120,7 +120,7 @@ func want(t testing.TB, p *engine.Policy, metric string, labels map[string]strin
 // rounds is how many charters are drawn: more of them with CHARTER_LONG=1.
 func rounds(short int) int {
 	if os.Getenv("CHARTER_LONG") == "1" {
-		return 40 * short
+		return 120 * short
 	}
 	return short
 }
