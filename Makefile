@@ -63,7 +63,8 @@ layers: ## check layers, homes of third-party modules, what binaries link, hygie
 # after another, thousands of them, and would take many times as long under it.
 .PHONY: test-go
 test-go:
-	@for judge in 'opa (make judges)' 'promtool (package prometheus)' 'amtool (package prometheus-alertmanager)'; do \
+	@for judge in 'opa (make judges)' 'promtool (package prometheus)' 'amtool (package prometheus-alertmanager)' \
+	  'docker-registry (package docker-registry)' 'skopeo (package skopeo)' 'cosign (make judges-sigstore)'; do \
 	  command -v "$${judge%% *}" >/dev/null || echo "judge $$judge is missing: tests that compare with it are skipped"; \
 	done
 	@go -C tests/judges mod download github.com/prometheus/node_exporter || \
@@ -78,6 +79,10 @@ test-go:
 .PHONY: test-fault
 test-fault: ## the ledger under faults, long form: 200 killed writers, every bit flipped, minutes
 	CHARTER_FAULT=long go test -count=1 -timeout 60m ./tests/ledger/... ./internal/ledgerdb/...
+
+.PHONY: test-fleet
+test-fleet: ## 50 nodes on this machine: a release reaches all, partitions heal, 60 kills; minutes
+	CHARTER_LONG=1 go test -count=1 -v -timeout 30m ./tests/fleet
 
 .PHONY: test-rego
 test-rego:
@@ -133,6 +138,24 @@ judges: ## build opa, staticcheck and gofumpt at the versions the tests pin, int
 	@mkdir -p $(JUDGES)
 	@go -C tests/judges build -o $(CURDIR)/$(JUDGES)/ tool
 	@go -C tests/judges mod download github.com/prometheus/node_exporter
+
+# Minutes of compiling, once: what is there is left alone. Each program is built in its
+# own module, at the versions that docs/signing.md names.
+.PHONY: judges-sigstore
+judges-sigstore: ## build cosign, fulcio, rekor and a timestamp authority into .judges/bin, minutes
+	@mkdir -p $(JUDGES)
+	@build() { \
+	  [[ -x $(JUDGES)/$$1 ]] || { echo "building $$1"; GOBIN=$(CURDIR)/$(JUDGES)/tmp go install "$$2" && mv $(JUDGES)/tmp/* $(JUDGES)/$$1; }; \
+	}; \
+	build cosign github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3; \
+	build fulcio github.com/sigstore/fulcio@v1.8.8; \
+	build rekor-server github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix@v2.3.0; \
+	build timestamp-server github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server@v2.1.3; \
+	rm -rf $(JUDGES)/tmp
+
+.PHONY: test-judges
+test-judges: judges judges-sigstore ## what needs a private Sigstore, cosign, a registry and skopeo
+	CHARTER_JUDGES_REQUIRED=all go test -count=1 -timeout 20m ./tests/sigstore ./tests/distribution ./tests/registry ./tests/stockopa
 
 .PHONY: clean
 clean: ## remove what building and testing left behind

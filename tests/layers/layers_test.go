@@ -19,18 +19,18 @@ func table() Rules {
 		Layers: []Layer{
 			{"L6 commands", []string{"cmd"}},
 			{"L5 command line and process wiring", []string{"internal/cli", "internal/app"}},
-			{"L4 what faces outward", []string{"internal/httpapi/decision", "internal/httpapi/opa", "internal/httpapi/ledger", "internal/httpapi/charter", "internal/metrics", "internal/dashboard", "internal/tracing", "internal/mapek"}},
+			{"L4 what faces outward", []string{"internal/httpapi/decision", "internal/httpapi/opa", "internal/httpapi/ledger", "internal/httpapi/charter", "internal/httpapi/bundles", "internal/httpapi/uploads", "internal/httpapi/fleet", "internal/httpapi/mirror", "internal/metrics", "internal/dashboard", "internal/tracing", "internal/mapek"}},
 			{"L3 what people decide with", []string{
-				"internal/review", "internal/governance", "internal/enforcement", "internal/activation", "internal/policytest", "internal/rollout",
+				"internal/review", "internal/governance", "internal/enforcement", "internal/activation", "internal/fleet", "internal/mirror", "internal/policytest", "internal/rollout",
 				"internal/explain", "internal/audit", "internal/exportconfig", "internal/report",
 			}},
 			{"L2 what turns a charter into decisions", []string{
 				"internal/compile", "internal/engine", "internal/committee", "internal/distribution", "internal/notify", "internal/witness", "internal/export", "internal/ledgerclient", "internal/ledgerdb", "internal/keyring",
 			}},
 			{"L1 documents and algebra", []string{
-				"internal/charter", "internal/space", "internal/bundle", "internal/signing", "internal/ledger", "internal/exposition", "rego", "deploy",
+				"internal/charter", "internal/space", "internal/bundle", "internal/statedoc", "internal/signing", "internal/ledger", "internal/exposition", "rego", "deploy",
 			}},
-			{"L0 vocabulary", []string{"internal/diag", "internal/decision", "internal/durable"}},
+			{"L0 vocabulary", []string{"internal/diag", "internal/decision", "internal/durable", "internal/release"}},
 		},
 		Homes: []Home{
 			{"github.com/labstack", []string{"internal/httpapi"}},
@@ -41,10 +41,14 @@ func table() Rules {
 			{"github.com/maypok86/otter", []string{"internal/engine"}},
 			// Its own gzip pins the bytes of bundles across Go releases.
 			{"github.com/klauspost/compress", []string{"internal/bundle"}},
-			{"gopkg.in/yaml.v3", []string{"internal/charter", "internal/app", "internal/policytest"}},
+			{"gopkg.in/yaml.v3", []string{"internal/charter", "internal/signing", "internal/app", "internal/policytest"}},
 			{"go.yaml.in", nil}, // one YAML library is enough
 			{"github.com/santhosh-tekuri/jsonschema", nil},
 			{"github.com/sigstore", []string{"internal/signing"}},
+			{"github.com/digitorus/timestamp", []string{"internal/signing/signingtest"}}, // a timestamp authority for tests
+			{"oras.land/oras-go", []string{"internal/distribution"}},
+			{"github.com/opencontainers", []string{"internal/distribution"}},
+			{"github.com/google/go-containerregistry", nil}, // a registry for tests
 			{"github.com/open-policy-agent/opa", []string{"internal/engine", "internal/compile", "internal/policytest", "rego"}},
 			// The OPA-compatible endpoints pass Rego values through unchanged.
 			{"github.com/open-policy-agent/opa/v1/ast", []string{
@@ -55,13 +59,13 @@ func table() Rules {
 			{"go.opentelemetry.io/otel/sdk", []string{"internal/tracing"}},
 			{"go.opentelemetry.io/otel/exporters", []string{"internal/tracing"}},
 			{"go.opentelemetry.io/proto", nil},
-			{"google.golang.org/protobuf", nil},
+			{"google.golang.org/protobuf", []string{"internal/signing"}},
 			// Signed notes, tree hashes and the JSON of entries are the language of the ledger.
 			{"golang.org/x/mod", []string{
-				"internal/ledger", "internal/keyring", "internal/witness", "internal/audit", "internal/httpapi", "internal/export", "internal/ledgerclient", "internal/cli",
+				"internal/signing/signingtest", "internal/ledger", "internal/keyring", "internal/witness", "internal/audit", "internal/mirror", "internal/httpapi", "internal/export", "internal/ledgerclient", "internal/cli",
 				"internal/app",
 			}},
-			{"github.com/go-json-experiment/json", []string{"internal/committee", "internal/ledger", "internal/audit", "internal/export", "internal/report", "internal/httpapi", "internal/cli"}},
+			{"github.com/go-json-experiment/json", []string{"internal/release", "internal/signing", "internal/committee", "internal/ledger", "internal/mirror", "internal/audit", "internal/export", "internal/report", "internal/httpapi", "internal/cli"}},
 			{"modernc.org/sqlite", []string{"internal/ledgerdb"}},
 			{"github.com/jackc/pgx", []string{"internal/ledgerdb"}},
 			{"github.com/parquet-go", []string{"internal/export"}},
@@ -75,8 +79,9 @@ func table() Rules {
 		},
 		Links: []Link{
 			{"cmd/charter-server", []string{"internal/cli", "github.com/spf13/cobra"}, "a server has no command line of its own"},
+			{"cmd/charter-server", []string{"internal/signing/online"}, "a server signs no release"},
 			{"cmd/charter-admin", []string{"internal/httpapi", "github.com/labstack/echo"}, "the holder of release keys never listens"},
-			{"cmd/charter-node", []string{"internal/compile", "internal/mapek", "internal/cli"}, "a node executes policy and never makes any"},
+			{"cmd/charter-node", []string{"internal/signing/online", "internal/compile", "internal/mapek", "internal/cli"}, "a node executes policy and never makes any"},
 			{"cmd/charter-dao", []string{"internal/cli", "internal/engine", "internal/compile"}, "the vote counter decides nothing else"},
 		},
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/westworld-charter/charter/internal/bundle"
 	"github.com/westworld-charter/charter/internal/charter"
 	"github.com/westworld-charter/charter/internal/compile"
+	"github.com/westworld-charter/charter/internal/policytest"
 	"github.com/westworld-charter/charter/tests/internal/judge"
 )
 
@@ -103,7 +104,7 @@ func ours(t *testing.T, charterPath string, change ...func(*app.Options)) (publi
 		f(&o)
 	}
 	var log lines
-	s, err := app.New(t.Context(), o, slog.New(slog.NewJSONHandler(&log, nil)))
+	s, err := app.New(t.Context(), app.CharterServer(app.Compiler{Check: compile.Check, Build: compile.Build, Lint: policytest.Lint}), o, slog.New(slog.NewJSONHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

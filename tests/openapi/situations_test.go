@@ -16,8 +16,10 @@ import (
 	"time"
 
 	"github.com/westworld-charter/charter/internal/app"
+	"github.com/westworld-charter/charter/internal/compile"
 	"github.com/westworld-charter/charter/internal/decision"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
+	"github.com/westworld-charter/charter/internal/policytest"
 )
 
 // An example with the extension x-situation is sent into that situation: to the
@@ -114,6 +116,7 @@ func serve(t *testing.T, change func(*app.Options)) live {
 		"auditor":      "scopes: [audit]",
 		"member":       "scopes: [committee]",
 		"alertmanager": "scopes: [alerts]",
+		"agent":        "scopes: [upload], node: edge-7",
 	} {
 		fmt.Fprintf(&tokens, "- {name: %s, sha256: %x, %s}\n", name, sha256.Sum256([]byte(name+"-token")), rights)
 	}
@@ -122,7 +125,7 @@ func serve(t *testing.T, change func(*app.Options)) live {
 	o := app.Defaults()
 	o.Charter, o.TokenFile, o.Listen, o.Watch = "charter.yaml", "tokens.yaml", "127.0.0.1:0", 0
 	change(&o)
-	s, err := app.New(t.Context(), o, slog.New(slog.DiscardHandler))
+	s, err := app.New(t.Context(), app.CharterServer(app.Compiler{Check: compile.Check, Build: compile.Build, Lint: policytest.Lint}), o, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

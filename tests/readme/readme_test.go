@@ -16,6 +16,8 @@ import (
 
 	"github.com/westworld-charter/charter/internal/app"
 	"github.com/westworld-charter/charter/internal/cli"
+	"github.com/westworld-charter/charter/internal/compile"
+	"github.com/westworld-charter/charter/internal/policytest"
 	"github.com/westworld-charter/charter/tests/internal/judge"
 )
 
@@ -27,7 +29,13 @@ func TestMain(m *testing.M) {
 		},
 		"charter-server": func() {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-			code := app.Main(ctx, os.Args[1:], os.Stdout, os.Stderr, os.Getenv)
+			code := app.Main(ctx, app.CharterServer(app.Compiler{Check: compile.Check, Build: compile.Build, Lint: policytest.Lint}), os.Args[1:], os.Stdout, os.Stderr, os.Getenv)
+			stop()
+			os.Exit(code)
+		},
+		"charter-node": func() {
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			code := app.Main(ctx, app.CharterNode(), os.Args[1:], os.Stdout, os.Stderr, os.Getenv)
 			stop()
 			os.Exit(code)
 		},
@@ -35,7 +43,8 @@ func TestMain(m *testing.M) {
 }
 
 // Each document is one session from top to bottom, in a copy of what a reader
-// has after cloning the repository.
+// has after cloning the repository. Each command has a shell of its own, with what
+// was exported before.
 func TestDocumentedSessions(t *testing.T) {
 	root := judge.Root(t)
 	commands := 0
@@ -56,8 +65,13 @@ func TestDocumentedSessions(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			env := os.Environ()
 			for _, c := range session {
-				check(t, document, dir, c)
+				if variable, ok := strings.CutPrefix(c.Text, "export "); ok {
+					env = append(env, variable)
+					continue
+				}
+				check(t, document, dir, env, c)
 			}
 		})
 	}
@@ -66,10 +80,10 @@ func TestDocumentedSessions(t *testing.T) {
 	}
 }
 
-func check(t *testing.T, document, dir string, c Command) {
+func check(t *testing.T, document, dir string, env []string, c Command) {
 	t.Helper()
 	cmd := exec.Command("sh", "-c", c.Text)
-	cmd.Dir = dir
+	cmd.Dir, cmd.Env = dir, env
 	output, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

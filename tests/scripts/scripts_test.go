@@ -7,6 +7,8 @@
 //	code N PROGRAM ARG...      run a program that must exit with code N
 //	replace FILE OLD NEW       replace every OLD in a file; there must be one
 //	freeport VAR               put a free port of the loopback into a variable
+//	registry VAR [USER PASSWORD]
+//	                           start a container registry; its address into a variable
 //	http STATUS METHOD URL [FILE [HEADER...]]
 //	                           ask until the server answers; body to stdout.
 //	                           FILE - is none, a HEADER is NAME:VALUE
@@ -18,8 +20,10 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -30,10 +34,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/westworld-charter/charter/internal/app"
 	"github.com/westworld-charter/charter/internal/cli"
+	"github.com/westworld-charter/charter/internal/compile"
+	"github.com/westworld-charter/charter/internal/policytest"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected outputs in the scripts")
@@ -45,9 +52,14 @@ func TestMain(m *testing.M) {
 				return cli.Main(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv)
 			})
 		},
+		"charter-node": func() {
+			interruptible(func(ctx context.Context) int {
+				return app.Main(ctx, app.CharterNode(), os.Args[1:], os.Stdout, os.Stderr, os.Getenv)
+			})
+		},
 		"charter-server": func() {
 			interruptible(func(ctx context.Context) int {
-				return app.Main(ctx, os.Args[1:], os.Stdout, os.Stderr, os.Getenv)
+				return app.Main(ctx, app.CharterServer(app.Compiler{Check: compile.Check, Build: compile.Build, Lint: policytest.Lint}), os.Args[1:], os.Stdout, os.Stderr, os.Getenv)
 			})
 		},
 	})
@@ -89,6 +101,7 @@ func TestScripts(t *testing.T) {
 			"code":     exitCode,
 			"replace":  replace,
 			"freeport": freePort,
+			"registry": startRegistry,
 			"http":     ask,
 		},
 	})
@@ -137,6 +150,25 @@ func freePort(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Check(l.Close())
 	ts.Setenv(args[0], port)
+}
+
+// startRegistry serves an empty container registry until the script ends, to
+// everybody or to one user.
+func startRegistry(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 && len(args) != 3 {
+		ts.Fatalf("usage: registry VAR [USER PASSWORD]")
+	}
+	backend := registry.New(registry.Logger(log.New(io.Discard, "", 0)), registry.WithReferrersSupport(true))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); len(args) == 3 && (user != args[1] || password != args[2]) {
+			w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		backend.ServeHTTP(w, r)
+	}))
+	ts.Defer(server.Close)
+	ts.Setenv(args[0], strings.TrimPrefix(server.URL, "http://"))
 }
 
 // ask repeats a request while the server is not there yet.

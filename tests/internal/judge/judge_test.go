@@ -35,17 +35,20 @@ func (r *recorder) Fatalf(format string, _ ...any) {
 
 func TestMissingJudgeSkipsAtHomeAndFailsInCI(t *testing.T) {
 	for _, tc := range []struct {
-		env        string
+		env, judge string
 		skip, fail bool
 	}{
-		{env: "", skip: true},
-		{env: "0", skip: true},
-		{env: "1", fail: true},
+		{env: "", judge: "no-such-judge", skip: true},
+		{env: "0", judge: "no-such-judge", skip: true},
+		{env: "1", judge: "no-such-judge", fail: true},
+		{env: "1", judge: "cosign", skip: true},
+		{env: "all", judge: "no-such-judge", fail: true},
+		{env: "all", judge: "cosign", fail: true},
 	} {
-		t.Run("env="+tc.env, func(t *testing.T) {
+		t.Run("env="+tc.env+" "+tc.judge, func(t *testing.T) {
 			t.Setenv(RequiredEnv, tc.env)
 			r := &recorder{TB: t}
-			r.run(func() { Path(r, "no-such-judge") })
+			r.run(func() { missing(r, tc.judge, os.ErrNotExist) })
 			if (r.skipped != "") != tc.skip || (r.failed != "") != tc.fail {
 				t.Errorf("skipped %q, failed %q; want skip %t, fail %t", r.skipped, r.failed, tc.skip, tc.fail)
 			}

@@ -1,0 +1,74 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/westworld-charter/charter/tests/internal/judge"
+	"github.com/westworld-charter/charter/tests/releases"
+)
+
+// A server knows what a node runs and what it refused; a node whose server is gone goes
+// on.
+func TestNodeReports(t *testing.T) {
+	dir, scene := t.TempDir(), releases.NewScene(t)
+	trusting(t, dir, scene.Key)
+	hashed := func(token string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(token))) }
+	write(t, filepath.Join(dir, "tokens.yaml"), "- {name: edge-1, sha256: "+hashed("token-of-edge-1")+", scopes: [report], node: edge-1}\n"+
+		"- {name: ana, sha256: "+hashed("token-of-ana")+", scopes: [admin, audit, metrics]}\n")
+	write(t, filepath.Join(dir, "token"), "token-of-edge-1\n")
+	server, node := free(t), free(t)
+	serve := func() *process {
+		return start(t, dir, "charter-server", "--charter", filepath.Join(judge.Root(t), "policies", "development", "charter.yaml"), "--data", "server",
+			"--listen", server, "--token-file", "tokens.yaml")
+	}
+	running := serve()
+	start(t, dir, "charter-node", "--bundle", scene.Ref.String(), "--trust", "trust.yaml", "--data", "data", "--listen", node, "--poll", "100ms", "--node", "edge-1",
+		"--label", "site=mill", "--label", "ring=2", "--server", "http://"+server, "--server-token-file", "token", "--report-interval", "1s", "--insecure-self-asserted")
+
+	known := func(wants ...string) error {
+		body, err := ask(context.Background(), http.MethodGet, "http://"+server+"/v1/fleet", "token-of-ana", "")
+		for _, want := range wants {
+			if err == nil && !strings.Contains(body, want) {
+				err = fmt.Errorf("the server does not know %s: %s", want, body)
+			}
+		}
+		return err
+	}
+	health := func(want string) error {
+		body, err := ask(context.Background(), http.MethodGet, "http://"+node+"/health", "", "")
+		if err == nil && strings.Contains(body, "report_failed") != (want == "report_failed") {
+			err = fmt.Errorf("health: %s", body)
+		}
+		return err
+	}
+	eventually(t, "the server knows the release", func() error {
+		return known(`"edge-1"`, scene.Old.Digest(), `"production"`, `"site":"mill"`, `"ring":"2"`)
+	})
+	body, err := json.Marshal(map[string]string{"metric": "latency_p50", "node": "edge-1", "role": "nobody", "operation": "collect"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ask(t.Context(), http.MethodPost, "http://"+node+"/v1/check", "", string(body)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the server knows how many questions there were", func() error { return known(`"total":1`, `"denied":1`) })
+	scene.PublishActive(t)
+	eventually(t, "the server knows the next release", func() error { return known(scene.Active.Digest()) })
+	scene.Registry.Publish(t, releases.Channel, releases.Release{Version: 3, Sequence: 5, Key: scene.Stranger}.Make(t))
+	eventually(t, "the server knows what was refused", func() error { return known("untrusted_key") })
+
+	running.kill()
+	eventually(t, "the node says that nobody takes its reports", func() error { return health("report_failed") })
+	if err := decides("http://"+node+"/v1/check", "", "", 2); err != nil {
+		t.Errorf("the node without its server: %v", err)
+	}
+	serve()
+	eventually(t, "the node reports again", func() error { return health("") })
+}
