@@ -57,9 +57,13 @@ vet:
 layers: ## check layers, homes of third-party modules, what binaries link, hygiene
 	go test -count=1 ./tests/layers/...
 
+# Packages that compute and share nothing: the race detector has nothing to watch in
+# them, and makes them slow. A test of tests/layers holds them to it.
+SEQUENTIAL := internal/charter internal/committee internal/compile internal/export internal/exportconfig internal/policytest internal/report internal/statedoc
+
 # Coverage counts what any test of any package reaches in internal/, the
 # programs that black-box tests start included. The race detector watches the
-# packages, where the goroutines are: the tests below tests/ ask one question
+# packages where the goroutines are: the tests below tests/ ask one question
 # after another, thousands of them, and would take many times as long under it.
 .PHONY: test-go
 test-go:
@@ -71,8 +75,8 @@ test-go:
 	  echo "judge node_exporter (its fixtures) cannot be had: tests on a real exposition are skipped"
 	@mkdir -p $(BUILD)
 	go test $(if $(RACE),-race) -timeout 20m -coverpkg=./internal/... -coverprofile=$(BUILD)/packages.cover \
-	  $$(go list ./... | grep -v /tests/)
-	go test -timeout 20m -coverpkg=./internal/... -coverprofile=$(BUILD)/tests.cover ./tests/...
+	  $$(go list ./... | grep -v /tests/ | grep -vE '($(subst $() $(),|,$(SEQUENTIAL)))$$')
+	go test -timeout 20m -coverpkg=./internal/... -coverprofile=$(BUILD)/tests.cover $(addprefix ./,$(SEQUENTIAL)) ./tests/...
 	@go run ./tests/gate -min $(COVERAGE) $(BUILD)/packages.cover $(BUILD)/tests.cover
 
 # The short forms are part of `make test`.

@@ -21,15 +21,7 @@ import (
 // sequence in force never decreases, nothing decides that was not released, and after
 // everything is healed the newest release decides.
 func TestAlwaysForward(t *testing.T) {
-	checks := "8"
-	if os.Getenv("CHARTER_LONG") != "" {
-		checks = "300"
-	}
-	old := flag.Lookup("rapid.checks").Value.String()
-	if err := flag.Set("rapid.checks", checks); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = flag.Set("rapid.checks", old) }()
+	draws(t, "4", "300")
 	rapid.Check(t, func(rt *rapid.T) {
 		f := newFate(t, rt)
 		defer f.stop(t)
@@ -39,6 +31,20 @@ func TestAlwaysForward(t *testing.T) {
 		})
 		f.heal(rt)
 	})
+}
+
+// draws sets how often the properties of a test are checked: more with CHARTER_LONG.
+func draws(t *testing.T, short, long string) {
+	t.Helper()
+	count := short
+	if os.Getenv("CHARTER_LONG") != "" {
+		count = long
+	}
+	old := flag.Lookup("rapid.checks").Value.String()
+	if err := flag.Set("rapid.checks", count); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = flag.Set("rapid.checks", old) })
 }
 
 // fate is a node, and what happened to it.

@@ -172,6 +172,7 @@ func (v *adversary) excused(what target, shown []signature, by int) bool {
 // committee that has not been used, no override differs from what such a quorum
 // signed, and no answer is wider than without any state.
 func TestWhoHasTheStateKeyCanOnlyTighten(t *testing.T) {
+	draws(t, "25", "1500")
 	committees := []people{newPeople(t), newPeople(t)}
 	var policies []*engine.Policy
 	for _, all := range committees {
