@@ -121,6 +121,9 @@ func wholeRelease(ctx context.Context, from store, o Options) (Release, error) {
 		}
 		if one.statement != nil {
 			found.add(one.statement)
+			if err := found.fit(o.Limits); err != nil {
+				return r, err
+			}
 		}
 		whole, err := wholeReferrer(ctx, from, one, &left, o)
 		if err != nil {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -285,6 +287,34 @@ func TestJunkReferrersAreIgnored(t *testing.T) {
 	}
 }
 
+// One referrer that says another size than it has keeps no release from anybody. Without
+// another statement, the error is told: a registry may lie about the only one.
+func TestReferrersThatSayAnotherSize(t *testing.T) {
+	for _, real := range []int{2, 0} {
+		c, o := serve(t, inProcess(true)), quiet(t)
+		ref, r := c.ref(t, "charter:production"), newRelease(t, "r1", real)
+		publish(t, ref, r, o)
+		var junk []artifact
+		for i, off := range []int64{1, -1} {
+			a := newReferrer(subjectOf(r.Manifest), newStatement(t, r.Manifest.Digest(), 1000+i))
+			var m referrerManifest
+			decode(t, a.manifest, &m)
+			m.Layers[0].Size += off
+			raw, err := json.Marshal(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.manifest = raw
+			junk = append(junk, a)
+		}
+		attachRaw(t, ref, r, junk, o)
+		got, err := open(t, ref, o).Resolve(t.Context(), Resolved{}, 0)
+		if (err != nil) != (real == 0) || !sameStatements(got.Statements, r.Statements) {
+			t.Errorf("of %d real statements %d are found, %v", real, len(got.Statements), err)
+		}
+	}
+}
+
 // attachRaw publishes referrers as they are.
 func attachRaw(t *testing.T, ref Ref, r Release, referrers []artifact, o Options) {
 	t.Helper()
@@ -360,5 +390,37 @@ func TestWhatServersSay(t *testing.T) {
 	wantCode(t, err, CodeUnauthorized)
 	if text := err.Error(); !strings.Contains(text, "no  [2J room") || strings.ContainsAny(text, "\n\x1b") || len(text) > 3000 || !strings.HasSuffix(text, "[unauthorized]") {
 		t.Errorf("%d bytes: %.300q", len(text), text)
+	}
+}
+
+// A node stores the statements that it accepts and reads them again when it starts:
+// whoever can attach something must not be able to make them just too long for that.
+func TestWhatIsAcceptedCanBeReadAgain(t *testing.T) {
+	r := newRelease(t, "r1", 3)
+	size := int64(len(EncodeStatements(r.Statements)))
+	for _, limit := range []int64{size, size - 1, size - int64(len(r.Statements))} {
+		c, o := serve(t, inProcess(true)), quiet(t)
+		ref := c.ref(t, "charter:production")
+		publish(t, ref, r, o)
+		file := mustRef(t, filepath.Join(t.TempDir(), "bundle.tar.gz"))
+		publish(t, file, r, o)
+		// Without the last line break, a file holds fewer bytes than what is written of it.
+		if err := os.WriteFile(StatementsPath(file.String()), bytes.Join(r.Statements, nil), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var packed bytes.Buffer
+		if err := WriteLayout(&packed, r); err != nil {
+			t.Fatal(err)
+		}
+		o.Limits.Statements = limit
+		_, layout := ReadLayout(bytes.NewReader(packed.Bytes()), int64(packed.Len()), o.Limits)
+		_, registry := open(t, ref, o).Resolve(t.Context(), Resolved{}, 0)
+		_, archive := open(t, file, o).Resolve(t.Context(), Resolved{}, 0)
+		_, again := ReadStatements(bytes.NewReader(EncodeStatements(r.Statements)), o.Limits)
+		for what, err := range map[string]error{"registry": registry, "archive": archive, "layout": layout} {
+			if codeOf(err) != codeOf(again) {
+				t.Errorf("%s, %d bytes of %d: %v; what is written of them: %v", what, limit, size, err, again)
+			}
+		}
 	}
 }

@@ -41,6 +41,9 @@ func readStatements(r io.Reader, lim Limits) (statementList, error) {
 		if list.add(line); len(list) > lim.Referrers {
 			return nil, coded(CodeTooManyStatements, fmt.Errorf("more than %d statements", lim.Referrers))
 		}
+		if err := list.fit(lim); err != nil {
+			return nil, err
+		}
 	}
 }
 
@@ -76,6 +79,19 @@ func (l *statementList) add(statement []byte) {
 		}
 	}
 	*l = append(*l, statement)
+}
+
+// fit fails when the statements are too long for the file that [EncodeStatements] makes
+// of them: who accepts them must be able to read them again.
+func (l statementList) fit(lim Limits) error {
+	var size int64
+	for _, s := range l {
+		size += int64(len(s)) + 1
+	}
+	if size > lim.Statements {
+		return coded(CodeTooLarge, fmt.Errorf("statements of more than %d bytes", lim.Statements))
+	}
+	return nil
 }
 
 // sameStatements reports whether two lists hold the same statements, in any order;

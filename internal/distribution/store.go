@@ -76,7 +76,8 @@ func (s *storeSource) Resolve(ctx context.Context, previous Resolved, _ time.Dur
 }
 
 // statements returns the statements about a manifest. What refers to it and is no
-// statement is ignored, whatever it claims to be.
+// statement is ignored, whatever it claims to be; what is not what its digests say, too,
+// unless there is nothing else.
 func (s *storeSource) statements(ctx context.Context, m release.Manifest) ([][]byte, error) {
 	list, err := s.store.referrers(ctx, subjectOf(m), s.o.Limits.Referrers)
 	if err != nil {
@@ -90,11 +91,18 @@ func (s *storeSource) statements(ctx context.Context, m release.Manifest) ([][]b
 	}
 	maps.DeleteFunc(s.read, func(digest string, _ []byte) bool { return !listed[digest] })
 	var found statementList
-	var total int64
+	var broken error // of the first referrer that is not what it is said to be
 	for _, d := range list {
 		statement, known := s.read[d.Digest]
 		if !known {
 			r, err := readReferrer(ctx, s.store, d, s.o.Limits)
+			if code := codeOf(err); err != nil && (code == CodeStatementDigestMismatch || code == CodeBadResponse) {
+				// Whoever may attach something may describe it wrongly, such as its size.
+				if broken == nil {
+					broken = fmt.Errorf("referrer %s: %w", d.Digest, err)
+				}
+				continue
+			}
 			if err != nil {
 				return nil, fmt.Errorf("referrer %s: %w", d.Digest, err)
 			}
@@ -105,10 +113,13 @@ func (s *storeSource) statements(ctx context.Context, m release.Manifest) ([][]b
 		if statement == nil {
 			continue
 		}
-		if total += int64(len(statement)); total > s.o.Limits.Statements {
-			return nil, coded(CodeTooLarge, fmt.Errorf("statements of more than %d bytes", s.o.Limits.Statements))
-		}
 		found.add(statement)
+		if err := found.fit(s.o.Limits); err != nil {
+			return nil, err
+		}
+	}
+	if len(found) == 0 {
+		return nil, broken
 	}
 	return found, nil
 }
