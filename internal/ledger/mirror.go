@@ -23,9 +23,39 @@ const (
 // the checkpoint over them. Its entries are canonical JSON and stay as they are, byte
 // for byte.
 type Extension struct {
-	From       uint64           `json:"from"`
-	Entries    []jsontext.Value `json:"entries"`
-	Checkpoint string           `json:"checkpoint"`
+	From       uint64 `json:"from"`
+	Entries    Bodies `json:"entries"`
+	Checkpoint string `json:"checkpoint"`
+}
+
+// Bodies are entries as they are in a log, at most [MaxExtensionEntries] when they are
+// read.
+type Bodies []jsontext.Value
+
+// UnmarshalJSONFrom stops at the first entry that is too many: millions of items of a byte
+// each would cost far more memory than they were sent with.
+func (b *Bodies) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	*b = nil
+	switch token, err := d.ReadToken(); {
+	case err != nil:
+		return err
+	case token.Kind() == 'n':
+		return nil
+	case token.Kind() != '[':
+		return errors.New("entries are no list")
+	}
+	for d.PeekKind() != ']' {
+		if len(*b) == MaxExtensionEntries {
+			return fmt.Errorf("%w: more than %d entries", ErrTooLarge, MaxExtensionEntries)
+		}
+		body, err := d.ReadValue()
+		if err != nil {
+			return err
+		}
+		*b = append(*b, body.Clone())
+	}
+	_, err := d.ReadToken()
+	return err
 }
 
 // Since returns what follows after the first size entries, as far as the next
@@ -283,11 +313,12 @@ func ParseExtension(data []byte) (Extension, error) {
 		return Extension{}, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, MaxExtension)
 	}
 	var x Extension
-	if err := json.Unmarshal(data, &x, json.RejectUnknownMembers(true)); err != nil {
-		return Extension{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+	err := json.Unmarshal(data, &x, json.RejectUnknownMembers(true))
+	if errors.Is(err, ErrTooLarge) {
+		return Extension{}, err
 	}
-	if len(x.Entries) > MaxExtensionEntries {
-		return Extension{}, fmt.Errorf("%w: %d entries, at most %d", ErrTooLarge, len(x.Entries), MaxExtensionEntries)
+	if err != nil {
+		return Extension{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	return x, nil
 }

@@ -3,6 +3,8 @@ package ledger_test
 import (
 	"context"
 	"errors"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/go-json-experiment/json"
@@ -207,6 +209,31 @@ func TestMirrorTellsRollbackFromFork(t *testing.T) {
 	x := since(t, l, 3)
 	if err := m.Extend(t.Context(), x); !errors.As(err, &size) || size.Size != 6 {
 		t.Errorf("an extension that begins too early: %v", err)
+	}
+}
+
+// A few kilobytes of gzip decompress to millions of items: they are not all read before
+// they are found to be too many.
+func TestAnExtensionOfTooManyEntries(t *testing.T) {
+	of := func(n int) []byte { return []byte(`{"entries":[0` + strings.Repeat(",0", n-1) + `]}`) }
+	if x, err := ledger.ParseExtension(of(ledger.MaxExtensionEntries)); err != nil || len(x.Entries) != ledger.MaxExtensionEntries {
+		t.Errorf("%d entries, %v", len(x.Entries), err)
+	}
+	if _, err := ledger.ParseExtension(of(ledger.MaxExtensionEntries + 1)); !errors.Is(err, ledger.ErrTooLarge) {
+		t.Errorf("one more: %v", err)
+	}
+	many := of(ledger.MaxExtension/2 - 20)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := ledger.ParseExtension(many)
+	runtime.ReadMemStats(&after)
+	if used := after.TotalAlloc - before.TotalAlloc; !errors.Is(err, ledger.ErrTooLarge) || used > 4<<20 {
+		t.Errorf("%d bytes of memory, %v", used, err)
+	}
+	for _, text := range []string{`{"entries":{}}`, `{"entries":[`, `{"entries":[}`, `{"entries":7}`} {
+		if _, err := ledger.ParseExtension([]byte(text)); !errors.Is(err, ledger.ErrMalformed) {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }
 

@@ -103,7 +103,8 @@ func (c *copied) extend(ctx context.Context, key note.Verifier, u Upload) ([]Eve
 	}
 	if before.Pinned.IsZero() {
 		if err != nil {
-			return nil, err // a stranger leaves nothing
+			// A stranger leaves nothing, not even its key in memory.
+			return nil, errors.Join(err, c.close())
 		}
 		next.Pinned = next.Updated
 	}

@@ -367,3 +367,24 @@ func FuzzParseCosignature(f *testing.F) {
 		}
 	})
 }
+
+// What was never taken pins nothing: after an upload that was refused, the first that is
+// in order is the node's, whatever key the refused one named.
+func TestARefusedStrangerPinsNothing(t *testing.T) {
+	w := newWorld(t)
+	m := w.open(t)
+	defer m.Close() //nolint:errcheck // only read
+	signer, stranger := ledgertest.NewSigner(t), ledgertest.NewSigner(t)
+	l := ledgertest.NewLog(t, nil, signer, nil)
+	ledgertest.Append(t, l, 2)
+	x, err := l.Reader().Since(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Extend(t.Context(), "edge-1", mirror.Upload{Key: stranger.VerifierKey(), Extension: x}); code(t, err) != mirror.CodeKeyMismatch {
+		t.Errorf("signed by another key than it names: %v", err)
+	}
+	if _, err := m.Extend(t.Context(), "edge-1", mirror.Upload{Key: signer.VerifierKey(), Extension: x}); err != nil {
+		t.Errorf("the node's own: %v", err)
+	}
+}

@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/westworld-charter/charter/internal/mirror"
@@ -81,6 +82,31 @@ type Route struct {
 type api struct {
 	Options
 	room chan struct{}
+
+	mu   sync.Mutex
+	busy map[string]bool // nodes that upload just now; guarded by mu
+}
+
+// enter takes a place for an upload: one of a few, and one for each node, so that nobody
+// keeps the others out.
+func (a *api) enter(node string) (leave func(), entered bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.busy[node] {
+		return nil, false
+	}
+	select {
+	case a.room <- struct{}{}:
+	default:
+		return nil, false
+	}
+	a.busy[node] = true
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.busy, node)
+		<-a.room
+	}, true
 }
 
 // Routes returns the routes of the API.
@@ -94,7 +120,7 @@ func Routes(o Options) ([]Route, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	a := &api{Options: o, room: make(chan struct{}, uploads)}
+	a := &api{Options: o, room: make(chan struct{}, uploads), busy: map[string]bool{}}
 	node := nodesPath + ":node"
 	return []Route{
 		{http.MethodGet, node + ledgerPart, scopeAnybody, 0, a.handler(a.status)},
@@ -131,12 +157,11 @@ func (a *api) extend(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case a.room <- struct{}{}:
-		defer func() { <-a.room }()
-	default:
-		return nil, &fault{http.StatusTooManyRequests, "too_many_requests", "other nodes are uploading just now; try again", nil}
+	leave, entered := a.enter(node)
+	if !entered {
+		return nil, &fault{http.StatusTooManyRequests, "too_many_requests", "this node, or too many others, are uploading just now; try again", nil}
 	}
+	defer leave()
 	body, err := read(r, mirror.MaxUpload)
 	if err != nil {
 		return nil, err
@@ -164,7 +189,9 @@ func (a *api) cosigned(r *http.Request) (any, error) {
 	return a.Mirrors.Cosigned(r.Context(), node, c)
 }
 
-// node is the one in the path, if the caller speaks for it or has one of some scopes.
+// node is the one in the path, if the caller has one of some scopes and speaks for no
+// other. That a token speaks for the node is not enough: what asks or uploads for it
+// must not be able to pin the key of its ledger.
 func (a *api) node(r *http.Request, part string, scopes ...string) (string, error) {
 	path := strings.TrimSuffix(strings.TrimPrefix(r.URL.EscapedPath(), nodesPath), part)
 	node, err := url.PathUnescape(path)
@@ -172,10 +199,10 @@ func (a *api) node(r *http.Request, part string, scopes ...string) (string, erro
 		return "", &fault{http.StatusNotFound, "not_found", "there is nothing at this path", nil}
 	}
 	who := a.Caller(r.Context())
-	if who.Node == node || who.Node == "" && slices.ContainsFunc(scopes, func(s string) bool { return slices.Contains(who.Scopes, s) }) {
+	if (who.Node == node || who.Node == "") && slices.ContainsFunc(scopes, func(s string) bool { return slices.Contains(who.Scopes, s) }) {
 		return node, nil // certificates of nodes have the scope report, too
 	}
-	return "", &fault{http.StatusForbidden, "foreign_node", fmt.Sprintf("this takes an identity of node %q, or the scope %s", node, strings.Join(scopes, " or ")), nil}
+	return "", &fault{http.StatusForbidden, "foreign_node", fmt.Sprintf("this takes the certificate of node %q, or a token for it with the scope %s", node, strings.Join(scopes, " or ")), nil}
 }
 
 // fault is the body of every error. Size is that of the copy, where that is what is
@@ -205,6 +232,10 @@ func (a *api) handler(serve func(*http.Request) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), a.Timeout)
 		defer cancel()
+		// Those of the server are for small bodies; one without deadlines has nothing to extend.
+		c, end := http.NewResponseController(w), time.Now().Add(a.Timeout)
+		_ = c.SetReadDeadline(end)
+		_ = c.SetWriteDeadline(end.Add(a.Timeout))
 		answer, err := serve(r.WithContext(ctx))
 		if err != nil {
 			a.fail(w, err)

@@ -3,10 +3,12 @@ package mirrorapi_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	mirrorapi "github.com/westworld-charter/charter/internal/httpapi/mirror"
 	"github.com/westworld-charter/charter/internal/ledger"
@@ -43,7 +45,7 @@ func server(t *testing.T, who *mirrorapi.Caller) *httptest.Server {
 
 // A node behind a firewall has its ledger on the server, whatever its name is.
 func TestPushOverHTTP(t *testing.T) {
-	who := &mirrorapi.Caller{Node: "rack 7/edge-1"}
+	who := &mirrorapi.Caller{Node: "rack 7/edge-1", Scopes: []string{"check", "report"}}
 	s := server(t, who)
 	signer := ledgertest.NewSigner(t)
 	l := ledgertest.NewLog(t, nil, signer, nil)
@@ -103,7 +105,7 @@ func TestRefusals(t *testing.T) {
 
 // What refuses on the server is told apart by the node.
 func TestClientKeepsCodes(t *testing.T) {
-	who := &mirrorapi.Caller{Node: "edge-1"}
+	who := &mirrorapi.Caller{Node: "edge-1", Scopes: []string{"report"}}
 	s := server(t, who)
 	signer, thief := ledgertest.NewSigner(t), ledgertest.NewSigner(t)
 	client := mirror.NewClient(s.URL, "edge-1", s.Client(), nil)
@@ -115,5 +117,66 @@ func TestClientKeepsCodes(t *testing.T) {
 		if i == 0 && err != nil || i == 1 && (!ok || refused.Code != mirror.CodeKeyMismatch) {
 			t.Errorf("upload %d: %v", i, err)
 		}
+	}
+}
+
+// A token that uploads decisions for a node, or asks for it, is no identity of its ledger:
+// whoever steals one pins no key.
+func TestOtherScopesOfTheNodeDoNotDo(t *testing.T) {
+	who := &mirrorapi.Caller{Node: "edge-1", Scopes: []string{"check", "upload"}}
+	s := server(t, who)
+	signer := ledgertest.NewSigner(t)
+	l := ledgertest.NewLog(t, nil, signer, nil)
+	ledgertest.Append(t, l, 2)
+	x, err := l.Reader().Since(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := mirror.NewClient(s.URL, "edge-1", s.Client(), nil)
+	_, held := client.Held(t.Context())
+	_, extended := client.Extend(t.Context(), mirror.Upload{Key: signer.VerifierKey(), Extension: x})
+	cosigned := client.Cosigned(t.Context(), mirror.Cosignature{})
+	for what, err := range map[string]error{"status": held, "upload": extended, "cosignature": cosigned} {
+		if refused, ok := errors.AsType[*mirror.Error](err); !ok || refused.Code != "foreign_node" {
+			t.Errorf("%s: %v, want foreign_node", what, err)
+		}
+	}
+}
+
+// A node that uploads slowly has one place, whatever it begins beside.
+func TestOneUploadOfANodeAtATime(t *testing.T) {
+	who := &mirrorapi.Caller{Node: "edge-1", Scopes: []string{"report"}}
+	s := server(t, who)
+	slow, body := io.Pipe()
+	ended := make(chan error)
+	go func() {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/v1/nodes/edge-1/ledger", slow)
+		if err == nil {
+			var response *http.Response
+			if response, err = s.Client().Do(r); err == nil {
+				err = response.Body.Close()
+			}
+		}
+		ended <- err
+	}()
+	if _, err := body.Write([]byte("{")); err != nil { // it has begun
+		t.Fatal(err)
+	}
+	client := mirror.NewClient(s.URL, "edge-1", s.Client(), nil)
+	for end := time.Now().Add(10 * time.Second); ; {
+		_, err := client.Extend(t.Context(), mirror.Upload{})
+		refused, ok := errors.AsType[*mirror.Error](err)
+		if ok && refused.Code == "too_many_requests" {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("a second one: %v", err)
+		}
+	}
+	if err := errors.Join(body.Close(), <-ended); err != nil {
+		t.Error(err)
+	}
+	if _, err := client.Extend(t.Context(), mirror.Upload{}); err == nil || strings.Contains(err.Error(), "too_many") {
+		t.Errorf("after it: %v", err)
 	}
 }

@@ -91,7 +91,7 @@ func TestDocumentedShapes(t *testing.T) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
-	who := &mirrorapi.Caller{Node: "edge-1"}
+	who := &mirrorapi.Caller{Node: "edge-1", Scopes: []string{"report"}}
 	s := server(t, who)
 	signer := ledgertest.NewSigner(t)
 	l := ledgertest.NewLog(t, nil, signer, nil)
