@@ -1,6 +1,7 @@
 package uploadsapi
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,28 @@ import (
 
 // maxProblems bounds the events that an answer lists as refused.
 const maxProblems = 20
+
+// leastEvent is fewer bytes than any event of OPA has: two ids and a time alone are more.
+// What is shorter would cost far more memory than it was sent with.
+const leastEvent = 128
+
+// more reports whether a list has more than most items. One that is no list, or not
+// JSON, has not.
+func more(body []byte, most int64) bool {
+	list := jsontext.NewDecoder(bytes.NewBuffer(body))
+	if token, err := list.ReadToken(); err != nil || token.Kind() != '[' {
+		return false
+	}
+	for n := int64(0); list.PeekKind() != ']'; n++ {
+		if n == most {
+			return true
+		}
+		if list.SkipValue() != nil {
+			return false
+		}
+	}
+	return false
+}
 
 // taken is the answer to decision logs. Events is the sum of Denied, Allowed, Unreadable
 // and Ignored; Repeated and Refused are among the former two.
@@ -46,9 +69,12 @@ func (a *API) logs(w http.ResponseWriter, r *http.Request) (any, error) {
 			Message: "the uploader speaks for no node, so no decision is its to report; its token needs node, or the scope assert",
 		}
 	}
-	body, err := a.read(w, r)
+	body, err := a.read(w, r, a.MaxContent)
 	if err != nil {
 		return nil, err
+	}
+	if most := a.MaxContent / leastEvent; more(body, most) {
+		return nil, &fault{status: http.StatusRequestEntityTooLarge, Code: codeBodyTooLarge, Message: fmt.Sprintf("more than %d events in one upload: these are none of OPA", most)}
 	}
 	var events []jsontext.Value
 	if err := json.Unmarshal(body, &events); err != nil {

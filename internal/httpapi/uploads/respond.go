@@ -144,15 +144,15 @@ func (a *API) faultOf(err error) *fault {
 	return f
 }
 
-// read returns a body of at most MaxContent bytes.
-func (a *API) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+// read returns a body of at most limit bytes.
+func (a *API) read(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 		return nil, unsupported("the Content-Encoding is not supported; send gzip, or nothing")
 	}
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
 		return nil, unsupported("the Content-Type is not supported; send application/json")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, a.MaxContent))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	tooLarge, large := errors.AsType[*http.MaxBytesError](err)
 	switch {
 	case err == nil:

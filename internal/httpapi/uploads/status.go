@@ -25,6 +25,9 @@ const (
 	maxLabels  = 32
 	maxText    = 255 // bytes of a label, name or code
 	maxMessage = 512 // bytes of a message
+	// maxStatus bounds a status in bytes, metrics included: what makes maps takes far
+	// more memory than that.
+	maxStatus = 4 << 20
 )
 
 // Instance is one OPA, as it described itself last.
@@ -76,7 +79,7 @@ type bundleStatus struct {
 
 // status takes the status of one OPA.
 func (a *API) status(w http.ResponseWriter, r *http.Request) (any, error) {
-	body, err := a.read(w, r)
+	body, err := a.read(w, r, min(a.MaxContent, maxStatus))
 	if err != nil {
 		return nil, err
 	}

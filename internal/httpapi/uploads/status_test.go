@@ -229,3 +229,10 @@ func FuzzStatus(f *testing.F) {
 		}
 	})
 }
+
+func TestAStatusThatIsTooLarge(t *testing.T) {
+	s := set(t, nil)
+	if w := s.post("/status", `{"labels":{"id":"opa-1"},"metrics":"`+strings.Repeat("x", maxStatus)+`"}`); w.Code != http.StatusRequestEntityTooLarge {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}

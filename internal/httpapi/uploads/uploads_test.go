@@ -373,3 +373,18 @@ func (none) AppendAll(_ context.Context, entries []ledger.Entry, _ ledger.Level)
 	}
 	return make([]ledger.Position, len(entries)), nil
 }
+
+// A few kilobytes of gzip decompress to millions of items that are no events: who steals
+// the token of an uploader cannot exhaust the server with them.
+func TestMoreItemsThanEventsFit(t *testing.T) {
+	s := set(t, func(o *Options) { o.MaxContent = 4096 })
+	for n, want := range map[int]int{32: http.StatusOK, 33: http.StatusRequestEntityTooLarge, 2000: http.StatusRequestEntityTooLarge} {
+		w := s.post("/logs", "[0"+strings.Repeat(",0", n-1)+"]")
+		if w.Code != want || want != http.StatusOK && !strings.Contains(w.Body.String(), codeBodyTooLarge) {
+			t.Errorf("%d items: %d %s, want %d", n, w.Code, w.Body, want)
+		}
+	}
+	if w := s.post("/logs", "["+eventOf()+"]"); w.Code != http.StatusOK || len(eventOf()) < leastEvent {
+		t.Errorf("a real event: %d %s", w.Code, w.Body)
+	}
+}
