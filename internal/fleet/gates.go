@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -39,7 +40,7 @@ type Measures struct {
 func (f *Fleet) measure(name string, c *channel, now time.Time) Measures {
 	r := c.Rollout
 	var m Measures
-	var fresh, old Decisions
+	var fresh, old []Decisions
 	var latencies, before []float64
 	for id, n := range f.nodes {
 		if ch, _ := f.channelFor(n); ch != name {
@@ -56,10 +57,10 @@ func (f *Fleet) measure(name string, c *channel, now time.Time) Measures {
 		counts := n.Watch.Step == r.Watched && n.Report != nil && n.Watch.Sequence == n.Report.Status.Sequence
 		switch {
 		case counts && runs:
-			fresh.add(n.decided())
+			fresh = append(fresh, n.decided())
 			latencies = append(latencies, n.Report.Decisions.P99)
 		case counts:
-			old.add(n.decided())
+			old = append(old, n.decided())
 			before = append(before, n.Report.Decisions.P99)
 		}
 		if runs {
@@ -85,8 +86,8 @@ func (f *Fleet) measure(name string, c *channel, now time.Time) Measures {
 	if m.Reached > 0 {
 		m.Errors = new(float64(m.Failed) / float64(m.Reached))
 	}
-	m.Denied = fresh.denied(r.Plan.Gates.Decisions)
-	if m.DeniedBefore = old.denied(r.Plan.Gates.Decisions); m.DeniedBefore == nil {
+	m.Denied = denied(fresh, r.Plan.Gates.Decisions)
+	if m.DeniedBefore = denied(old, r.Plan.Gates.Decisions); m.DeniedBefore == nil {
 		m.DeniedBefore = r.Denied
 	}
 	m.Latency = median(latencies)
@@ -112,20 +113,31 @@ const slower = 1.5
 // decided is what the node has decided since its counts were noted.
 func (n *node) decided() Decisions {
 	d, base := n.Report.Decisions, n.Watch.Base
-	return Decisions{Total: d.Total - base.Total, Denied: d.Denied - min(base.Denied, d.Denied)}
+	total := d.Total - base.Total
+	return Decisions{Total: total, Denied: min(d.Denied-min(base.Denied, d.Denied), total)}
 }
 
-func (d *Decisions) add(other Decisions) {
-	d.Total += other.Total
-	d.Denied += other.Denied
-}
-
-// denied is the share of denied questions; nil when there are fewer than least.
-func (d *Decisions) denied(least uint64) *float64 {
-	if d.Total < least || d.Total == 0 {
+// denied is the share of denied questions; nil when there are fewer than least. A node
+// counts for as many as the median node, at most: nobody checks what one reports, so one
+// alone must not decide what becomes of a release.
+func denied(nodes []Decisions, least uint64) *float64 {
+	nodes = slices.DeleteFunc(nodes, func(d Decisions) bool { return d.Total == 0 })
+	missing := least
+	for _, d := range nodes {
+		missing -= min(d.Total, missing)
+	}
+	if len(nodes) == 0 || missing > 0 {
 		return nil
 	}
-	return new(float64(d.Denied) / float64(d.Total))
+	slices.SortFunc(nodes, func(x, y Decisions) int { return cmp.Compare(x.Total, y.Total) })
+	most := nodes[(len(nodes)-1)/2].Total
+	var all, no float64
+	for _, d := range nodes {
+		weight := float64(min(d.Total, most))
+		all += weight
+		no += weight * float64(d.Denied) / float64(d.Total)
+	}
+	return new(no / all)
 }
 
 // verdict is the gate that does not hold; nil when all do, or there are too few reports

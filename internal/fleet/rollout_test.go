@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -455,5 +456,41 @@ func TestOldReleasesArePruned(t *testing.T) {
 	}
 	if r, _, _, ok := f.Offer(production, ""); !ok || !strings.Contains(string(r.Content.Archive), "text 0") {
 		t.Error("the release that everybody gets is not served any more")
+	}
+}
+
+// Nobody checks what a node says: one that makes up its counts moves the share of all by
+// no more than one node's worth, whichever way, and its sums do not wrap.
+func TestOneNodeDoesNotDecideTheGate(t *testing.T) {
+	honest := func(n int, share uint64) []Decisions {
+		list := make([]Decisions, n)
+		for i := range list {
+			list[i] = Decisions{Total: 1000, Denied: 10 * share}
+		}
+		return list
+	}
+	const all = math.MaxUint64
+	for name, tt := range map[string]struct {
+		liar        Decisions
+		others      []Decisions
+		least, most float64
+	}{
+		"all denied":            {Decisions{Total: all, Denied: all}, honest(39, 1), 0.01, 0.04},
+		"none denied":           {Decisions{Total: all}, honest(39, 20), 0.19, 0.2},
+		"two nodes":             {Decisions{Total: all, Denied: all}, honest(1, 0), 0.5, 0.5},
+		"hides in few":          {Decisions{Total: 1, Denied: 1}, honest(39, 1), 0.01, 0.011},
+		"nothing was asked yet": {Decisions{}, honest(3, 1), 0.01, 0.01},
+	} {
+		got := denied(append(tt.others, tt.liar), 100)
+		if got == nil || *got < tt.least-1e-9 || *got > tt.most+1e-9 {
+			t.Errorf("%s: %v, want %g to %g", name, got, tt.least, tt.most)
+		}
+	}
+	if got := denied(honest(3, 1), 3001); got != nil {
+		t.Errorf("of too few questions: %v", *got)
+	}
+	n := &node{Report: &Report{Decisions: Decisions{Total: 101, Denied: 101}}, Watch: watch{Base: Decisions{Total: 100}}}
+	if d := n.decided(); d.Total != 1 || d.Denied != 1 {
+		t.Errorf("more denied than asked: %+v", d)
 	}
 }
