@@ -95,11 +95,13 @@ func (s *Server) candidateStopped(revision string, stop rollout.Stop) {
 
 // degraded is what is wrong although decisions are made, nil when nothing is.
 func (s *Server) degraded() *decisionapi.Degraded {
-	if d := s.faults.gravest(); d != nil {
-		return d
+	fault, released := s.faults.gravest(), s.unreleased()
+	// A server that is away must not hide that something was refused.
+	if fault != nil && (fault.Code != codeReportFailed || released == nil) {
+		return fault
 	}
-	if d := s.unreleased(); d != nil {
-		return d
+	if released != nil {
+		return released
 	}
 	stop := s.rollout.Stopped()
 	if stop == nil || stop.Code == rollout.Operator {

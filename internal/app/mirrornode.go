@@ -72,7 +72,7 @@ func serverRoots(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// mirrorUp is used by the goroutine that reports.
+// mirrorUp is used by one goroutine.
 type mirrorUp struct {
 	server *Server
 	push   *mirror.Pusher

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/westworld-charter/charter/internal/audit"
+	"github.com/westworld-charter/charter/internal/distribution"
 	"github.com/westworld-charter/charter/internal/ledger"
 	"github.com/westworld-charter/charter/internal/signing"
 	"github.com/westworld-charter/charter/internal/signing/signingtest"
@@ -326,6 +328,38 @@ func TestRenewedState(t *testing.T) {
 	} {
 		if got := renewed(c.before, c.after); got != c.want {
 			t.Errorf("%v, %v: %t", c.before, c.after, got)
+		}
+	}
+}
+
+// The token that proves who asks goes to one server, whoever else has bundles.
+func TestTokenGoesToOneServer(t *testing.T) {
+	var asked []string
+	serve := func(name string) string {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked = append(asked, name+" "+r.Header.Get("Authorization"))
+			http.NotFound(w, r)
+		}))
+		t.Cleanup(s.Close)
+		return s.URL + "/bundles/x"
+	}
+	first, second := serve("first"), serve("second")
+	token := put(t, filepath.Join(t.TempDir(), "token"), "secret")
+	for name, c := range map[string]struct{ server, bundle, text, want string }{
+		"the bundle's":                    {"", first, first, "first Bearer secret"},
+		"of the state, elsewhere":         {"", first, second, "second "},
+		"of the state alone":              {"", "oci://registry.example.org/charter:x", second, "second Bearer secret"},
+		"--server's":                      {strings.TrimSuffix(second, "/bundles/x"), first, second, "second Bearer secret"},
+		"the bundle's, beside a --server": {strings.TrimSuffix(second, "/bundles/x"), first, first, "first "},
+	} {
+		asked = nil
+		s := &Server{options: Options{Bundle: c.bundle, Node: NodeOptions{Server: c.server}, Releases: ReleaseOptions{Server: ServerOptions{TokenFile: token}}}}
+		source, err := s.source(c.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := source.Resolve(t.Context(), distribution.Resolved{}, 0); err == nil || len(asked) != 1 || asked[0] != c.want {
+			t.Errorf("%s: asked %q, want %q", name, asked, c.want)
 		}
 	}
 }

@@ -160,7 +160,11 @@ func (s *Server) source(text string, mirrors ...string) (distribution.Source, er
 		InsecurePlainHTTP: r.PlainRegistry, UserAgent: s.program.name + "/" + build().Version,
 	}
 	// The token is for one server, whoever else has bundles.
-	if server := s.options.Node.Server; strings.HasPrefix(text, "http") && (server == "" || sameOrigin(server, text)) {
+	server := s.options.Node.Server
+	if server == "" && strings.HasPrefix(s.options.Bundle, "http") {
+		server = s.options.Bundle
+	}
+	if strings.HasPrefix(text, "http") && (server == "" || sameOrigin(server, text)) {
 		o.TokenFile = r.Server.TokenFile
 	}
 	return distribution.Open(ref, o)

@@ -23,8 +23,10 @@ import (
 	"github.com/westworld-charter/charter/internal/committee"
 	"github.com/westworld-charter/charter/internal/compile"
 	"github.com/westworld-charter/charter/internal/distribution"
+	"github.com/westworld-charter/charter/internal/engine"
 	bundlesapi "github.com/westworld-charter/charter/internal/httpapi/bundles"
 	"github.com/westworld-charter/charter/internal/release"
+	"github.com/westworld-charter/charter/internal/rollout"
 	"github.com/westworld-charter/charter/internal/signing"
 	"github.com/westworld-charter/charter/tests/releases"
 )
@@ -454,5 +456,19 @@ func TestStateKeyIsChecked(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, stateSequenceFile)); err == nil {
 		t.Error("something was signed")
+	}
+}
+
+// While nothing can be signed, the health of the server says so.
+func TestUnsignedStateShows(t *testing.T) {
+	s := &Server{rollout: rollout.New(engine.New(), rollout.Options{})}
+	defer s.rollout.Close()
+	s.stateBundleFailed(errors.New("disk full"))
+	if d := s.degraded(); d == nil || d.Code != codeStateNotSigned {
+		t.Errorf("%+v, want %s", d, codeStateNotSigned)
+	}
+	s.stateBundleFailed(nil)
+	if d := s.degraded(); d != nil {
+		t.Errorf("%+v after the next one was signed", d)
 	}
 }

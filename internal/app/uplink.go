@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/westworld-charter/charter/internal/activation"
@@ -30,6 +31,8 @@ const (
 	// reportJitter is the share of an interval by which it varies, so that not all
 	// nodes report at the same time.
 	reportJitter = 0.2
+	// maxFault bounds what is told of a message, in bytes; the server keeps as much.
+	maxFault = 512
 	// maxReply bounds the answer to a report, and maxServerToken a file with a token, in bytes.
 	maxReply       = 64 << 10
 	maxServerToken = 4 << 10
@@ -41,7 +44,7 @@ type uplink struct {
 	options Options
 	report  func(ctx context.Context) fleet.Report
 	// answered is called with what the server wants the node to run, done after every
-	// attempt, and after once that was told.
+	// attempt, and after once that was told, in a goroutine of its own.
 	answered func(d desired)
 	done     func(ctx context.Context, err error)
 	after    func(ctx context.Context)
@@ -116,9 +119,27 @@ func (u *uplink) look() {
 
 // run reports until ctx ends: at once, when something changes, and every interval.
 func (u *uplink) run(ctx context.Context) {
+	// Apart: however long that takes, reports come in time, or the node would count as
+	// silent and have a release rolled back.
+	told := make(chan struct{}, 1)
+	var apart sync.WaitGroup
+	apart.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-told:
+				u.after(ctx)
+			}
+		}
+	})
+	defer apart.Wait()
 	for ctx.Err() == nil {
 		u.done(ctx, u.send(ctx))
-		u.after(ctx)
+		select {
+		case told <- struct{}{}:
+		default: // it is under way
+		}
 		if !pause(ctx, reportPause, nil) {
 			return
 		}
@@ -256,7 +277,8 @@ func fleetFault(p *activation.Problem) *fleet.Fault {
 	if p == nil {
 		return nil
 	}
-	return &fleet.Fault{Code: p.Code, Message: p.Message, Since: p.Since}
+	// What others have put into it must not make the report too large to be taken.
+	return &fleet.Fault{Code: p.Code, Message: strings.ToValidUTF8(p.Message[:min(len(p.Message), maxFault)], ""), Since: p.Since}
 }
 
 // desire looks for a release that the server says there is.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/westworld-charter/charter/internal/activation"
@@ -101,6 +102,11 @@ func TestNodeReports(t *testing.T) {
 	}
 	n.uplink.look()
 	until(t, "that the server does not take it", func() bool { return strings.Contains(n.health(t), codeReportFailed) })
+	registry.Publish(t, releases.Channel, releases.Release{Version: 1, Sequence: 1, Key: key}.Make(t))
+	n.releases.look()
+	until(t, "a refusal that a server which is away does not hide", func() bool { return strings.Contains(n.health(t), activation.CodeOlderSequence) })
+	registry.Publish(t, releases.Channel, next)
+	n.releases.look()
 	r.set(http.StatusOK, "{}")
 	n.uplink.look()
 	until(t, "that it does again", func() bool { return !strings.Contains(n.health(t), codeReportFailed) })
@@ -210,5 +216,40 @@ func TestReportsOverTLS(t *testing.T) {
 	put(t, key, other.key)
 	if err := send(good); err == nil || !strings.Contains(err.Error(), "403") {
 		t.Errorf("another node reports in its name: %v", err)
+	}
+}
+
+// What comes after a report, such as the copy of the ledger, keeps no report waiting.
+func TestReportsDoNotWaitForWhatComesAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		reports, apart := 0, 0
+		u := &uplink{
+			client: &http.Client{}, wake: make(chan struct{}, 1), options: Options{Node: NodeOptions{Server: "http://127.0.0.1:1\x7f", ReportInterval: 10 * time.Second}},
+			report: func(context.Context) fleet.Report { return fleet.Report{} },
+			done:   func(context.Context, error) { reports++ },
+			after:  func(ctx context.Context) { apart++; <-ctx.Done() },
+		}
+		ended := make(chan struct{})
+		go func() { u.run(ctx); close(ended) }()
+		<-time.After(time.Minute)
+		synctest.Wait()
+		if reports < 4 || apart != 1 {
+			t.Errorf("%d reports in a minute, at intervals of 10s; %d times what comes after, which goes on", reports, apart)
+		}
+		stop()
+		<-ended
+	})
+}
+
+// However long a message is that a registry brings about, and whatever is in it, the
+// report fits into what a server takes.
+func TestAReportFits(t *testing.T) {
+	long := activation.Problem{Part: activation.PartState, Code: "unreachable", Message: strings.Repeat("\x01ä", 20_000)}
+	st := activation.Status{Problems: []activation.Problem{long}, LastError: &long, State: &activation.StateStatus{}}
+	report := fleet.Report{Node: "edge-1", Time: time.Now(), Status: fleetStatus(st)}
+	body, err := json.Marshal(report)
+	if err != nil || len(body) > fleet.MaxReport/2 || report.Check() != nil || report.Status.State.LastError == nil {
+		t.Errorf("%d bytes, at most %d are taken: %v %v", len(body), fleet.MaxReport, err, report.Check())
 	}
 }
