@@ -54,7 +54,8 @@ For a file it is added to FILE.sigstore.json, for a release in a registry it is
 attached there. Stating the same again with the same key changes nothing.
 
   release     for which channel it is released, as which number, and until when:
-              what sign says with --channel, for a bundle that others signed
+              what sign says with --channel, for a bundle that others signed;
+              in a registry it is named by its digest
   provenance  SLSA provenance 1.0: from which charter (by digest) which version of
               charter-admin made the bundle. It is made again before: what cannot be
               reproduced is not stated
@@ -63,7 +64,7 @@ attached there. Stating the same again with the same key changes nothing.
 		Example: `  charter-admin attest --type provenance --key ci.key bundle.tar.gz
   charter-admin attest --type summary --key dao.key --proposal sha256:... bundle.tar.gz
   charter-admin attest --type release --key release.key --channel production --sequence 7 --expires 90d \
-      oci://registry.example.org/charter:7`,
+      oci://registry.example.org/charter@sha256:...`,
 		Args: arguments(1, 1, "one FILE or REF"),
 	}
 	flags := cmd.Flags()
@@ -100,6 +101,9 @@ func (p *program) attest(ctx context.Context, f attestFlags, text string, format
 	predicateType, predicate, err := p.predicate(f, a)
 	if err != nil {
 		return err
+	}
+	if predicateType == release.PolicyType && strings.Contains(text, "://") && ref.Digest() == "" {
+		return usagef("attest: a release statement makes nodes run what it is about, and %s is whatever a server says now: name it by its digest, oci://HOST/REPOSITORY@%s, after a look at what that is", text, a.manifest.Digest())
 	}
 	wanted, err := release.NewStatement(a.manifest.Digest(), predicateType, predicate)
 	if err != nil {
