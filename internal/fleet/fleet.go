@@ -78,7 +78,16 @@ type place struct {
 }
 
 // Open reads what is known, which may be nothing.
-func Open(o Options) (*Fleet, error) { return openOn(disk{durable.WriteFile, durable.MkdirAll}, o) }
+func Open(o Options) (*Fleet, error) { return openOn(disk{write, durable.MkdirAll}, o) }
+
+// write makes the directory as well: a server that nobody reports to leaves nothing
+// behind.
+func write(path string, data []byte) error {
+	if err := durable.MkdirAll(filepath.Dir(path)); err != nil {
+		return err
+	}
+	return durable.WriteFile(path, data)
+}
 
 // disk is where files are; tests do without what makes it durable.
 type disk struct {
@@ -108,9 +117,6 @@ func openOn(d disk, o Options) (*Fleet, error) {
 	f := &Fleet{
 		Options: o, disk: d, shelf: shelf{d, filepath.Join(o.Dir, releasesDir)},
 		nodes: map[string]*node{}, channels: map[string]*channel{}, content: map[place]Content{}, changed: make(chan struct{}), halts: map[string]uint64{},
-	}
-	if err := d.mkdir(f.shelf.dir); err != nil {
-		return nil, err
 	}
 	return f, f.load()
 }

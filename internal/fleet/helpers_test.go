@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -58,7 +59,9 @@ func (b *book) actions(t testing.TB) []string {
 // quick does without syncing, where a test is not about crashes of the machine.
 func quick() disk {
 	return disk{
-		func(path string, data []byte) error { return os.WriteFile(path, data, 0o600) },
+		func(path string, data []byte) error {
+			return errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, data, 0o600))
+		},
 		func(dir string) error { return os.MkdirAll(dir, 0o700) },
 	}
 }
