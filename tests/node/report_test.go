@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -64,6 +65,14 @@ func TestNodeReports(t *testing.T) {
 	scene.Registry.Publish(t, releases.Channel, releases.Release{Version: 3, Sequence: 5, Key: scene.Stranger}.Make(t))
 	eventually(t, "the server knows what was refused", func() error { return known("untrusted_key") })
 
+	// A refusal matters more in /health than a server that is away.
+	scene.PublishActive(t)
+	eventually(t, "the server knows that it is over", func() error {
+		if known("untrusted_key") == nil {
+			return errors.New("it still says untrusted_key")
+		}
+		return known(scene.Active.Digest())
+	})
 	running.kill()
 	eventually(t, "the node says that nobody takes its reports", func() error { return health("report_failed") })
 	if err := decides("http://"+node+"/v1/check", "", "", 2); err != nil {
