@@ -60,7 +60,8 @@ attached there. Stating the same again with the same key changes nothing.
               charter-admin made the bundle. It is made again before: what cannot be
               reproduced is not stated
   summary     SLSA verification summary: that you verified the bundle and it passed,
-              for the decision in --proposal. It is reproduced before, too`,
+              for the decision in --proposal. It is reproduced before, too; in a
+              registry it is named by its digest`,
 		Example: `  charter-admin attest --type provenance --key ci.key bundle.tar.gz
   charter-admin attest --type summary --key dao.key --proposal sha256:... bundle.tar.gz
   charter-admin attest --type release --key release.key --channel production --sequence 7 --expires 90d \
@@ -102,8 +103,8 @@ func (p *program) attest(ctx context.Context, f attestFlags, text string, format
 	if err != nil {
 		return err
 	}
-	if predicateType == release.PolicyType && strings.Contains(text, "://") && ref.Digest() == "" {
-		return usagef("attest: a release statement makes nodes run what it is about, and %s is whatever a server says now: name it by its digest, oci://HOST/REPOSITORY@%s, after a look at what that is", text, a.manifest.Digest())
+	if predicateType != release.ProvenanceType && strings.Contains(text, "://") && ref.Digest() == "" {
+		return usagef("attest: this statement is what makes nodes run what it is about, and %s is whatever a server says now: name it by its digest, oci://HOST/REPOSITORY@%s, after a look at what that is", text, a.manifest.Digest())
 	}
 	wanted, err := release.NewStatement(a.manifest.Digest(), predicateType, predicate)
 	if err != nil {

@@ -52,7 +52,7 @@ may be shown itself.`,
 		}
 		return usagef("nodes needs a command; charter-admin nodes list lists all")
 	}
-	cmd.AddCommand(list, p.nodesShow(), p.nodesFleet())
+	cmd.AddCommand(list, p.nodesShow(), p.nodesFleet(), p.nodesMirrors())
 	return cmd
 }
 

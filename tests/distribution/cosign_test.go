@@ -32,8 +32,8 @@ func TestCosignAcceptsOurs(t *testing.T) {
 		image := host + "/policy/charter:production"
 		file := w.release(t, "oci://"+image, 1, "node_load1")
 		w.admin(t, "attest", "--type", "provenance", "--key", "release.key", file)
-		w.admin(t, "attest", "--type", "summary", "--key", "release.key", "--proposal", release.Digest(nil), "oci://"+image)
-		w.admin(t, "push", file, "oci://"+image)
+		pushed := strings.TrimSpace(w.admin(t, "push", file, "oci://"+image))
+		w.admin(t, "attest", "--type", "summary", "--key", "release.key", "--proposal", release.Digest(nil), pushed)
 		w.write(t, "policy.rego", fmt.Sprintf(released, "production"))
 		w.write(t, "other.rego", fmt.Sprintf(released, "staging"))
 		w.admin(t, "key", "generate", "-o", "stranger")

@@ -209,6 +209,10 @@ func TestLedgersAreMirroredBothWays(t *testing.T) {
 	if out := admin(t, "audit", "--data", copied, "--format", "json"); !strings.Contains(out, "gps_location_hidden") || strings.Contains(out, "gps_location_third") {
 		t.Errorf("the copy is not what the node first signed: %s", out)
 	}
+	t.Setenv("CHARTER_TOKEN", auditToken)
+	if out := admin(t, "nodes", "mirrors", "--server", s.url); !strings.Contains(out, n.name) || !strings.Contains(out, "ledger_") {
+		t.Errorf("charter-admin shows no copy that is in trouble: %s", out)
+	}
 	if out := admin(t, "audit", "verify", "--data", copied); !strings.Contains(out, "entries") {
 		t.Errorf("the copy does not verify: %s", out)
 	}
