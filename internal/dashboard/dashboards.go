@@ -150,8 +150,8 @@ func governance() *Dashboard {
 	b.row("Nodes and releases")
 	b.graphs(
 		spec{title: "Nodes by condition", about: "Nodes that run releases, by their gravest condition.", unit: count, asks: []query{sumBy("charter_fleet_nodes", "state")}},
-		spec{title: "Sequences", about: "Sequence of the release that everybody gets in the end, and the lowest that a node runs.", unit: state, asks: []query{
-			{`max(charter_fleet_newest_sequence{` + selected + `})`, "newest"}, {`min(charter_fleet_oldest_sequence{` + selected + `} > 0)`, "oldest"},
+		spec{title: "Sequences", about: "Sequence of the release that everybody gets in the end, and the lowest that a node runs; 0 without one.", unit: state, asks: []query{
+			{`max(charter_fleet_newest_sequence{` + selected + `})`, "newest"}, {`min(charter_fleet_oldest_sequence{` + selected + `})`, "oldest"},
 		}},
 		spec{title: "Rollout", about: "Stage that the latest rollout has reached, of how many, and the percentage of nodes that it reaches.", unit: state, asks: []query{
 			{`max(charter_rollout_stage{` + selected + `})`, "stage"}, {`max(charter_rollout_stages{` + selected + `})`, "of"}, {`max(charter_rollout_stage_percent{` + selected + `})`, "percent"},

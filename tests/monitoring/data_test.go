@@ -147,6 +147,8 @@ func (s *stack) traffic(t *testing.T) {
 			if _, err := fetch(ctx, client, "POST", s.url+"/v1/check", body); err != nil && ctx.Err() == nil {
 				t.Error(err)
 			}
+			// An agent whose uploads are refused.
+			_, _ = fetch(ctx, client, "POST", s.url+"/status", "garbage")
 		}
 	})
 	t.Cleanup(asking.Wait)

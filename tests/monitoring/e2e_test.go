@@ -22,6 +22,7 @@ func TestEndToEnd(t *testing.T) {
 	t.Run("resolutions are sent", s.resolved)
 	t.Run("alerts are in the ledger", s.recorded)
 	t.Run("incidents", s.incidents)
+	s.follow(t) // until the end
 	t.Run("every rule has data", s.everyRule)
 	t.Run("every panel has data", s.everyPanel)
 }

@@ -43,14 +43,14 @@ func shorten(text string) string {
 	})
 }
 
-// program builds charter-server once.
+// program builds charter-server once, and charter-node beside it.
 var program = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "charter-monitoring-")
 	if err != nil {
 		return "", err
 	}
 	path := filepath.Join(dir, "charter-server")
-	if out, err := exec.Command("go", "build", "-o", path, "../../cmd/charter-server").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", dir+"/", "../../cmd/charter-server", "../../cmd/charter-node").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}
 	return path, nil

@@ -42,6 +42,7 @@ type stack struct {
 	mails   string
 
 	url                      string // of the server
+	node                     string // address for a node
 	prometheus, alertmanager string // URLs
 	public                   *http.Client
 }
@@ -52,6 +53,7 @@ func newStack(t *testing.T) *stack {
 	server, prometheus, alertmanager := free(t), free(t), free(t)
 	s := &stack{
 		dir: t.TempDir(), ca: newAuthority(t), url: "https://" + server, prometheus: "http://" + prometheus, alertmanager: "http://" + alertmanager,
+		node: free(t),
 	}
 	s.public = s.ca.client(t)
 	s.hooks, s.mails = s.inbox.hooks(t, s.ca).URL, s.inbox.mails(t, s.ca)
@@ -70,7 +72,9 @@ func newStack(t *testing.T) *stack {
 	for _, f := range ruleFiles(t) {
 		write(t, s.path("prometheus", "rules", filepath.Base(f.path)), shorten(read(t, f.path)))
 	}
-	run(t, s.ca, judgePath(t, "prometheus"), "--config.file", s.place(t, "prometheus", "prometheus.yml"), "--storage.tsdb.path", filepath.Join(s.dir, "tsdb"),
+	config := s.place(t, "prometheus", "prometheus.yml")
+	write(t, config, strings.Replace(read(t, config), "scrape_configs:\n", "scrape_configs:\n  - {job_name: charter-node, static_configs: [{targets: ['"+s.node+"']}]}\n", 1))
+	run(t, s.ca, judgePath(t, "prometheus"), "--config.file", config, "--storage.tsdb.path", filepath.Join(s.dir, "tsdb"),
 		"--web.listen-address", prometheus, "--rules.alert.resend-delay=1s", "--enable-feature=exemplar-storage")
 	eventually(t, "Alertmanager is ready", func() error {
 		_, err := fetch(t.Context(), http.DefaultClient, "GET", s.alertmanager+"/-/ready", "")
@@ -172,6 +176,7 @@ func (s *stack) serve(t *testing.T, address string) {
 	args := []string{
 		"--charter", s.path("charter.yaml"), "--listen", address, "--data", s.path("data"), "--ledger-origin", "example.org/ledger", "--token-file", s.path("tokens.yaml"),
 		"--tls-cert", cert, "--tls-key", key, "--tls-client-ca", s.ca.file, "--watch", "200ms", "--log-level", "warn", "--otlp-endpoint", s.hooks,
+		"--state-key", s.stateKey(t), "--state-key-password-file", s.path("secrets", "state-password"),
 	}
 	healthy := func() error { _, err := fetch(t.Context(), s.public, "GET", s.url+"/health", ""); return err }
 	first := run(t, s.ca, path, args...)
