@@ -92,7 +92,7 @@ func (o Options) validateNode(fault func(string, ...any)) {
 	if o.Bundle == "" {
 		fault("nothing to run: give --bundle REF")
 	}
-	if o.Trust == "" {
+	if o.Trust == "" && !o.followsReleases() { // which is told below
 		fault("give --trust FILE, which says whose signatures on --bundle count: nobody is trusted by default")
 	}
 	o.validateReleases(fault)
