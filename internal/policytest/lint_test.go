@@ -77,7 +77,7 @@ func TestLoadState(t *testing.T) {
 		"":               "the state document is empty",
 		"[]":             "the state document must be a mapping, not a list",
 		"a: 1\na: 2\n":   "twice",
-		"a: 1\n---\nb: ": "the state document has more than one",
+		"a: 1\n---\nb: ": "a second YAML document begins here",
 	} {
 		var te *TableError
 		if _, err := load(text); !errors.As(err, &te) || !strings.Contains(err.Error(), message) {

@@ -110,7 +110,7 @@ func TestParseCasesRefuses(t *testing.T) {
 		"empty":              {"", "t_cases.yaml: error[table_syntax]: the table is empty"},
 		"only a comment":     {"# nothing", "t_cases.yaml: error[table_syntax]: the table is empty"},
 		"not YAML":           {"cases:\n  - {name: a\n", "error[table_syntax]"},
-		"two documents":      {"cases: []\n---\ncases: []\n", "t_cases.yaml:2: error[table_syntax]: the table has more than one"},
+		"two documents":      {"cases: []\n---\ncases: []\n", "t_cases.yaml:2:1: error[table_syntax]: a second YAML document begins here"},
 		"list":               {"[]", "t_cases.yaml:1:1: error[table_wrong_type]: the table must be a mapping, not a list"},
 		"no cases":           {"charter: a.yaml", "t_cases.yaml:1:1: error[table_missing_field]: the table has no cases"},
 		"unknown field":      {"cases: []\ndefault: {}", "t_cases.yaml:2:1: error[table_unknown_field]: the table has no field \"default\" (did you mean defaults?)"},

@@ -1,20 +1,16 @@
 package policytest
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"math"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
 
 	"github.com/westworld-charter/charter/internal/diag"
+	"github.com/westworld-charter/charter/internal/yamldoc"
 )
 
 // Codes of the findings in a case table; the list is closed.
@@ -58,24 +54,15 @@ func (r *reader) document(data []byte) *yaml.Node {
 		r.found.Errorf(at, TableLimit, "the %s has more than %d bytes", r.what, MaxTableBytes)
 		return nil
 	}
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	var doc, next yaml.Node
-	switch err := dec.Decode(&doc); {
-	case errors.Is(err, io.EOF):
+	root, bad := yamldoc.Root(data)
+	switch {
+	case bad != nil:
+		r.found.Errorf(diag.Pos{File: r.file, Line: bad.Line, Col: bad.Col}, TableSyntax, "%s", bad.Message)
+	case root == nil:
 		r.found.Errorf(at, TableSyntax, "the %s is empty", r.what)
-		return nil
-	case err != nil:
-		r.syntax(err)
-		return nil
 	}
-	if err := dec.Decode(&next); !errors.Is(err, io.EOF) {
-		r.found.Errorf(diag.Pos{File: r.file, Line: next.Line}, TableSyntax, "the %s has more than one YAML document", r.what)
-		return nil
-	}
-	return doc.Content[0]
+	return root
 }
-
-var lineInError = regexp.MustCompile(`^line (\d+): `)
 
 // unknown reports a word that is none of the known ones, with what was meant.
 func (r *reader) unknown(n *yaml.Node, code, message, word string, known []string) {
@@ -86,16 +73,6 @@ func (r *reader) unknown(n *yaml.Node, code, message, word string, known []strin
 	if len(r.found) < maxFindings {
 		r.found.Errorf(r.pos(n), code, "%s", message).Fix = fix
 	}
-}
-
-func (r *reader) syntax(err error) {
-	msg := strings.TrimPrefix(err.Error(), "yaml: ")
-	at := diag.Pos{File: r.file}
-	if m := lineInError.FindStringSubmatch(msg); m != nil {
-		at.Line, _ = strconv.Atoi(m[1]) // digits only
-		msg = msg[len(m[0]):]
-	}
-	r.found.Errorf(at, TableSyntax, "%s", msg)
 }
 
 // mapping calls visit for each field of n, which must be a mapping with the

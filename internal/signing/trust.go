@@ -36,6 +36,21 @@ func TrustKey(public []byte) (*Trust, error) {
 	return &Trust{policy: a}, nil
 }
 
+// TrustStateKey returns the policy that trusts one key (PKIX PEM) for state, and nobody
+// for a release.
+func TrustStateKey(public []byte) (*Trust, error) {
+	key, err := parsePublic(public)
+	if err != nil {
+		return nil, fmt.Errorf("public key: %w", err)
+	}
+	nobody := &authority{threshold: 1}
+	a := &authority{keys: map[string]string{hintOf(key): "key"}, threshold: 1, require: []requirement{{predicate: release.StateType, threshold: 1}}}
+	if err := errors.Join(nobody.prepare(nil, keyring{}, demands{}), a.prepare(nil, keyring{hintOf(key): key}, demands{})); err != nil {
+		return nil, err
+	}
+	return &Trust{policy: nobody, state: a}, nil
+}
+
 // Channel returns the channel whose releases the policy is for, "" for any.
 func (t *Trust) Channel() string { return t.channel }
 

@@ -1,11 +1,6 @@
 package signing
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
-	"io"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +8,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/westworld-charter/charter/internal/diag"
+	"github.com/westworld-charter/charter/internal/yamldoc"
 )
 
 // Codes of the findings in a trust policy; the list is closed.
@@ -50,52 +46,14 @@ func (r *reader) document(data []byte) *yaml.Node {
 		r.errorf(start, TrustSyntax, "the file has more than %d bytes", maxTrust)
 		return nil
 	}
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	doc, err := decodeNode(dec)
-	if err == nil {
-		var next *yaml.Node
-		if next, err = decodeNode(dec); err == nil {
-			r.errorf(next, TrustSyntax, "a second YAML document begins here")
-			return nil
-		}
-	}
+	root, bad := yamldoc.Root(data)
 	switch {
-	case doc == nil && errors.Is(err, io.EOF):
+	case bad != nil:
+		r.errorf(&yaml.Node{Line: bad.Line, Column: bad.Col}, TrustSyntax, "%s", bad.Message)
+	case root == nil:
 		r.errorf(start, TrustSyntax, "the file is empty").Fix = "begin with apiVersion: charter/v1"
-		return nil
-	case !errors.Is(err, io.EOF):
-		r.syntax(err)
-		return nil
 	}
-	return doc.Content[0]
-}
-
-// decodeNode returns the next document. The YAML library reports some hostile
-// input by panicking.
-func decodeNode(dec *yaml.Decoder) (doc *yaml.Node, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			doc, err = nil, fmt.Errorf("yaml: %v", r)
-		}
-	}()
-	doc = new(yaml.Node)
-	if err := dec.Decode(doc); err != nil {
-		return nil, err
-	}
-	return doc, nil
-}
-
-// yamlLine finds the line in an error of yaml.v3, which has no other way to tell it.
-var yamlLine = regexp.MustCompile(`^yaml: line (\d+): `)
-
-func (r *reader) syntax(err error) {
-	at := &yaml.Node{Line: 1} // yaml.v3 leaves the first line out
-	message := strings.TrimPrefix(err.Error(), "yaml: ")
-	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
-		at.Line, _ = strconv.Atoi(m[1]) // digits by the expression
-		message = strings.TrimPrefix(err.Error(), m[0])
-	}
-	r.errorf(at, TrustSyntax, "not YAML: %s", message)
+	return root
 }
 
 // plain reports whether a node has the kind, and nothing that makes it mean something

@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // maxAnswer is the size in bytes of the largest answer of a witness that is read.
@@ -216,7 +218,7 @@ func (w *asked) send(ctx context.Context, c *Client, q request) (response, error
 	if err != nil {
 		return response{}, err
 	}
-	r.Header.Set("Content-Type", plainType)
+	r.Header.Set("Content-Type", wire.TypeText)
 	return do(c.HTTP, r)
 }
 

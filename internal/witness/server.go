@@ -13,6 +13,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/westworld-charter/charter/internal/durable"
+	"github.com/westworld-charter/charter/internal/tokenbucket"
 )
 
 // Refusals of [Server.Add].
@@ -77,7 +78,7 @@ func (o *Options) complete() error {
 type Server struct {
 	Options
 	logs map[string]*witnessed // by origin; fixed
-	lock *dirLock
+	lock *durable.Lock
 	busy chan struct{} // one for each request whose signatures are verified
 
 	// persist makes a checkpoint durable; tests let it fail.
@@ -91,9 +92,9 @@ type witnessed struct {
 	dir    string
 
 	mu     sync.Mutex
-	held   checkpoint // the latest cosigned; guarded by mu
-	signed []byte     // its note with the cosignature, on disk; nil before the first; guarded by mu
-	budget bucket     // guarded by mu
+	held   checkpoint         // the latest cosigned; guarded by mu
+	signed []byte             // its note with the cosignature, on disk; nil before the first; guarded by mu
+	budget tokenbucket.Bucket // guarded by mu
 }
 
 // Open starts a witness over what it has seen before. It fails when another
@@ -107,7 +108,7 @@ func Open(o Options) (_ *Server, err error) {
 		return nil, fmt.Errorf("open witness: %w", err)
 	}
 	s := &Server{Options: o, logs: map[string]*witnessed{}, busy: make(chan struct{}, 16), persist: durable.WriteFile}
-	if s.lock, err = lockDir(o.Dir); err != nil {
+	if s.lock, err = durable.LockDir(o.Dir); err != nil {
 		return nil, fmt.Errorf("open witness: %w", err)
 	}
 	for _, key := range o.Logs {
@@ -119,16 +120,15 @@ func Open(o Options) (_ *Server, err error) {
 		w.keys = append(w.keys, key)
 	}
 	for _, w := range s.logs {
-		w.budget = bucket{left: float64(o.Burst), at: o.Now()}
 		if err := w.load(o.Signer.Verifier()); err != nil {
-			return nil, errors.Join(err, s.lock.unlock())
+			return nil, errors.Join(err, s.lock.Unlock())
 		}
 	}
 	return s, nil
 }
 
 // Close releases the directory. Requests under way must have ended.
-func (s *Server) Close() error { return s.lock.unlock() }
+func (s *Server) Close() error { return s.lock.Unlock() }
 
 // Add answers one add-checkpoint request: with signature lines, or with one of
 // the refusals above or a [*SizeError]. Other errors are those of the disk, and
@@ -226,9 +226,10 @@ func (s *Server) judge(w *witnessed, r request, n *note.Note, shown checkpoint) 
 // durable. After an error the disk holds the old or the new one, which continues
 // the old one; the next request starts from what was durable before. It needs w.mu.
 func (s *Server) advance(w *witnessed, n *note.Note, shown checkpoint, own []byte) error {
-	if !w.budget.take(s.Rate, s.Burst, s.Now()) {
+	if w.budget.Wait(tokenbucket.Rate{Burst: float64(s.Burst), Every: 1 / s.Rate}, s.Now(), 1) > 0 {
 		return fmt.Errorf("%w: at most %g times a second", ErrTooMany, s.Rate)
 	}
+	w.budget.Take(1)
 	signed := text(n) + string(own[len(n.Text)+1:])
 	if err := w.save(s.persist, []byte(signed)); err != nil {
 		return fmt.Errorf("keep checkpoint: %w", err)
@@ -262,22 +263,4 @@ func (s *Server) Checkpoint(originHash string) ([]byte, error) {
 		return w.signed, nil
 	}
 	return nil, ErrUnknownLog
-}
-
-// bucket is a budget: left at a time.
-type bucket struct {
-	left float64
-	at   time.Time
-}
-
-// take takes one from the budget, unless there is less.
-func (b *bucket) take(rate float64, burst int, now time.Time) bool {
-	if passed := now.Sub(b.at); passed > 0 {
-		b.left, b.at = min(b.left+passed.Seconds()*rate, float64(burst)), now
-	}
-	if b.left < 1 {
-		return false
-	}
-	b.left--
-	return true
 }

@@ -18,6 +18,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // Path is where bundles are, in echo's form. That of the statements about one ends in
@@ -76,14 +78,6 @@ type Options struct {
 	Log      *slog.Logger // nil logs nothing
 }
 
-// Route is a handler with the method and the path, in echo's form, that it expects;
-// GET includes HEAD. The handler reads the path of the request and needs no
-// parameters of the router.
-type Route struct {
-	Method, Path string
-	Handler      http.Handler
-}
-
 // API serves bundles. It is safe for concurrent use.
 type API struct {
 	Options
@@ -120,8 +114,8 @@ func New(o Options) (*API, error) {
 }
 
 // Routes returns the routes of the API.
-func (a *API) Routes() []Route {
-	return []Route{{Method: http.MethodGet, Path: Path, Handler: http.HandlerFunc(a.handle)}}
+func (a *API) Routes() []wire.Route {
+	return []wire.Route{{Method: http.MethodGet, Path: Path, Scope: wire.AnyScope, Handler: http.HandlerFunc(a.handle)}}
 }
 
 // Close answers everybody who waits, at once, and lets nobody wait any more. What is

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // shelf is a Source of one bundle that can be replaced, for one node perhaps.
@@ -217,7 +219,7 @@ func TestTooManyWait(t *testing.T) {
 		first, second := poll(t.Context(), h, path, etag, ""), poll(t.Context(), h, path, etag, "")
 		synctest.Wait()
 		w := <-poll(t.Context(), h, path, etag, "")
-		if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), codeTooMany) {
+		if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), wire.CodeTooMany) {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}
 		begun := time.Now()

@@ -4,20 +4,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
-)
 
-// Codes of errors; docs/api.md lists them all.
-const (
-	codeInvalidRequest = "invalid_request"
-	codeNotFound       = "not_found"
-	codeTooMany        = "too_many_requests"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // maxName bounds the name of a bundle in bytes.
@@ -36,49 +29,33 @@ const ReleaseHeader = "Charter-Release-Digest"
 // busyRetry is when those come back who could not wait.
 const busyRetry = 10 * time.Second
 
-// fault is the body of every error.
-type fault struct {
-	Code    string     `json:"code"`
-	Message string     `json:"message"`
-	Errors  []struct{} `json:"errors"` // nothing here has fields of its own
-
-	status int
-}
-
-// Error returns the message.
-func (f *fault) Error() string { return f.Message }
-
-func missing(format string, args ...any) *fault {
-	return &fault{status: http.StatusNotFound, Code: codeNotFound, Message: fmt.Sprintf(format, args...)}
-}
-
 func (a *API) handle(w http.ResponseWriter, r *http.Request) {
-	if f := a.serve(w, r); f != nil {
-		refuse(w, f)
+	if err := a.serve(w, r); err != nil {
+		wire.Refuse(w, a.Log, wire.From(err))
 	}
 }
 
 // serve answers with what there is now, or when the client has that and prefers to
 // wait, with what comes next.
-func (a *API) serve(w http.ResponseWriter, r *http.Request) *fault {
-	asked, statements, f := a.request(r)
-	if f != nil {
-		return f
+func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
+	asked, statements, err := a.request(r)
+	if err != nil {
+		return err
 	}
 	has := r.Header.Values("If-None-Match")
-	d, changed, f := a.current(asked, statements)
-	if f != nil {
-		return f
+	d, changed, err := a.current(asked, statements)
+	if err != nil {
+		return err
 	}
 	if matches(has, d.etag) {
 		if wait := min(preferredWait(r.Header), a.MaxWait); wait > 0 && r.Method != http.MethodHead {
-			leave, f := a.enter(w, wait)
-			if f != nil {
-				return f
+			leave, err := a.enter(w, wait)
+			if err != nil {
+				return err
 			}
 			defer leave()
-			if d, f = a.next(r.Context(), asked, statements, has, d, changed, wait); f != nil {
-				return f
+			if d, err = a.next(r.Context(), asked, statements, has, d, changed, wait); err != nil {
+				return err
 			}
 		}
 	}
@@ -90,15 +67,15 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) *fault {
 
 // next waits for something that the client does not have, and returns what there is
 // when the time is over.
-func (a *API) next(ctx context.Context, asked Request, statements bool, has []string, d document, changed <-chan struct{}, wait time.Duration) (document, *fault) {
+func (a *API) next(ctx context.Context, asked Request, statements bool, has []string, d document, changed <-chan struct{}, wait time.Duration) (document, error) {
 	over := time.NewTimer(wait)
 	defer over.Stop()
 	for matches(has, d.etag) {
 		select {
 		case <-changed:
-			var f *fault
-			if d, changed, f = a.current(asked, statements); f != nil {
-				return d, f
+			var err error
+			if d, changed, err = a.current(asked, statements); err != nil {
+				return d, err
 			}
 		case <-over.C:
 			return d, nil
@@ -112,11 +89,11 @@ func (a *API) next(ctx context.Context, asked Request, statements bool, has []st
 }
 
 // enter takes a place among those who wait, and keeps the connection for as long.
-func (a *API) enter(w http.ResponseWriter, wait time.Duration) (leave func(), f *fault) {
+func (a *API) enter(w http.ResponseWriter, wait time.Duration) (leave func(), err error) {
 	if a.waiting.Add(1) > int64(a.MaxWaiters) {
 		a.waiting.Add(-1)
 		// Not 304: OPA would ask again at once.
-		return nil, &fault{status: http.StatusTooManyRequests, Code: codeTooMany, Message: "too many wait for bundles; ask again later, or without Prefer: wait"}
+		return nil, wire.TooMany("too many wait for bundles; ask again later, or without Prefer: wait", busyRetry)
 	}
 	// A server without deadlines, such as those of some tests, has nothing to extend.
 	c := http.NewResponseController(w)
@@ -125,13 +102,13 @@ func (a *API) enter(w http.ResponseWriter, wait time.Duration) (leave func(), f 
 }
 
 // request reads what is asked for.
-func (a *API) request(r *http.Request) (asked Request, statements bool, f *fault) {
+func (a *API) request(r *http.Request) (asked Request, statements bool, err error) {
 	name, ok := strings.CutPrefix(r.URL.Path, strings.TrimSuffix(Path, ":name"))
 	if name, statements = strings.CutSuffix(name, StatementsSuffix); !ok || name == "" || len(name) > maxName || !utf8.ValidString(name) || strings.Contains(name, "/") {
-		return asked, false, missing("there is nothing at this path; bundles are at /bundles/NAME")
+		return asked, false, wire.Missing("there is nothing at this path; bundles are at /bundles/NAME")
 	}
-	if r.URL.RawQuery != "" {
-		return asked, false, &fault{status: http.StatusBadRequest, Code: codeInvalidRequest, Message: "invalid request: there are no parameters here"}
+	if _, err := wire.Parameters(r); err != nil {
+		return asked, false, err
 	}
 	c := a.Caller(r.Context())
 	return Request{Name: name, Node: c.Node, Principal: c.Principal}, statements, nil
@@ -145,15 +122,15 @@ type document struct {
 }
 
 // current is what there is now.
-func (a *API) current(asked Request, statements bool) (document, <-chan struct{}, *fault) {
+func (a *API) current(asked Request, statements bool) (document, <-chan struct{}, error) {
 	r, changed, ok := a.Source.Current(asked)
 	switch {
 	case !ok:
-		return document{}, nil, missing("there is no bundle %q here", asked.Name)
+		return document{}, nil, wire.Missing("there is no bundle %q here", asked.Name)
 	case !statements:
 		return document{r.Archive, TypeBundle, `"` + r.LayerDigest + `"`, r.ReleaseDigest}, changed, nil
 	case len(r.Statements) == 0:
-		return document{}, nil, missing("nothing is stated about the bundle %q: it is not signed", asked.Name)
+		return document{}, nil, wire.Missing("nothing is stated about the bundle %q: it is not signed", asked.Name)
 	default:
 		sum := sha256.Sum256(r.Statements)
 		return document{r.Statements, TypeStatements, `"sha256:` + hex.EncodeToString(sum[:]) + `"`, r.ReleaseDigest}, changed, nil
@@ -185,23 +162,6 @@ func (a *API) send(w http.ResponseWriter, r *http.Request, d document, has bool)
 	if _, err := w.Write(d.body); err != nil {
 		a.Log.Debug("a bundle was not sent in full", "error", err.Error())
 	}
-}
-
-func refuse(w http.ResponseWriter, f *fault) {
-	f.Errors = []struct{}{}
-	body, err := json.Marshal(f)
-	if err != nil { // texts alone: this does not happen
-		body = []byte("{}")
-	}
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	if f.status == http.StatusTooManyRequests {
-		h.Set("Retry-After", strconv.Itoa(int(busyRetry.Seconds())))
-	}
-	w.WriteHeader(f.status)
-	_, _ = w.Write(append(body, '\n')) // a client that left is no fault
 }
 
 // matches reports whether an If-None-Match (RFC 9110, 13.1.2) names an entity. OPA

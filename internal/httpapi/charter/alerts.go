@@ -10,6 +10,7 @@ import (
 
 	"github.com/westworld-charter/charter/internal/audit"
 	"github.com/westworld-charter/charter/internal/ledger"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 const (
@@ -25,8 +26,8 @@ const (
 	maxRecent = 10_000
 )
 
-func (a *api) alertRoute() Route {
-	return a.post(alertsPath, a.alert, maxAlerts, scopeAlerts)
+func (a *api) alertRoute() wire.Route {
+	return a.post(alertsPath, a.alert, maxAlerts, wire.ScopeAlerts)
 }
 
 // webhook is what Alertmanager sends, in its version 4. Members that are not read
@@ -47,13 +48,10 @@ type alertOfHook struct {
 // alert records what is new of a message. Alertmanager repeats itself: an alert of
 // one status that began at one time is recorded once.
 func (a *api) alert(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
+	if _, err := wire.Parameters(r); err != nil {
 		return err
 	}
-	if _, _, err := mediaOf(r, typeJSON); err != nil {
-		return err
-	}
-	body, err := readBody(w, r, maxAlerts)
+	body, err := wire.JSON(w, r, maxAlerts)
 	if err != nil {
 		return err
 	}
@@ -74,28 +72,27 @@ func (a *api) alert(w http.ResponseWriter, r *http.Request) error {
 		}
 		// One that was resolved at another time than before has its place, too.
 		if audit.Unrecorded(places, err, len(fresh)) > 0 {
-			return &Error{
-				Status: http.StatusServiceUnavailable, Code: codeAuditUnavailable, Retry: 2 * time.Second, Cause: err,
+			return &wire.Error{
+				Status: http.StatusServiceUnavailable, Code: wire.CodeAuditUnavailable, Retry: 2 * time.Second, Cause: err,
 				Message: "the ledger cannot be written; send the alerts again",
 			}
 		}
 	}
-	sendJSON(w, http.StatusOK, map[string]any{"alerts": len(entries), "recorded": recorded})
-	return nil
+	return wire.SendJSON(w, http.StatusOK, map[string]any{"alerts": len(entries), "recorded": recorded})
 }
 
 // parseAlerts reads a message as the entries it stands for. Of labels, the name of
 // the alert and its severity are kept, and nothing else.
 func parseAlerts(body []byte) ([]ledger.Entry, error) {
 	var m webhook
-	if err := json.Unmarshal(body, &m); err != nil {
-		return nil, wrong(codeInvalidValue, "", "the body is not a message of Alertmanager")
+	if err := wire.DecodeKnown(body, &m); err != nil {
+		return nil, err
 	}
 	switch {
 	case m.Version != "4":
-		return nil, wrong(codeInvalidValue, "version", "version %q of Alertmanager's messages is not known; 4 is", echoed(m.Version))
+		return nil, wire.Wrong(wire.CodeInvalidValue, "version", "version %q of Alertmanager's messages is not known; 4 is", wire.Echo(m.Version))
 	case len(m.Alerts) > maxGroup:
-		return nil, wrong(codeInvalidValue, "alerts", "more than %d alerts; set max_alerts of the webhook", maxGroup)
+		return nil, wire.Wrong(wire.CodeInvalidValue, "alerts", "more than %d alerts; set max_alerts of the webhook", maxGroup)
 	}
 	entries := make([]ledger.Entry, 0, len(m.Alerts))
 	for _, x := range m.Alerts {
@@ -112,13 +109,13 @@ func entryOf(x alertOfHook) (ledger.Entry, error) {
 	name := x.Labels["alertname"]
 	switch {
 	case x.Status != "firing" && x.Status != "resolved":
-		return ledger.Entry{}, wrong(codeInvalidValue, "alerts.status", "status %q is neither firing nor resolved", echoed(x.Status))
+		return ledger.Entry{}, wire.Wrong(wire.CodeInvalidValue, "alerts.status", "status %q is neither firing nor resolved", wire.Echo(x.Status))
 	case x.Fingerprint == "" || len(x.Fingerprint) > maxFingerprint || strings.Trim(x.Fingerprint, "0123456789abcdef") != "":
-		return ledger.Entry{}, wrong(codeInvalidValue, "alerts.fingerprint", "fingerprint %q is not hexadecimal", echoed(x.Fingerprint))
+		return ledger.Entry{}, wire.Wrong(wire.CodeInvalidValue, "alerts.fingerprint", "fingerprint %q is not hexadecimal", wire.Echo(x.Fingerprint))
 	case name == "" || len(name) > maxAlertName:
-		return ledger.Entry{}, wrong(codeInvalidValue, "alerts.labels.alertname", "alertname must have 1 to %d bytes", maxAlertName)
+		return ledger.Entry{}, wire.Wrong(wire.CodeInvalidValue, "alerts.labels.alertname", "alertname must have 1 to %d bytes", maxAlertName)
 	case x.StartsAt.IsZero():
-		return ledger.Entry{}, wrong(codeMissingField, "alerts.startsAt", "startsAt is missing")
+		return ledger.Entry{}, wire.Wrong(wire.CodeMissingField, "alerts.startsAt", "startsAt is missing")
 	}
 	record := ledger.AlertRecord{Name: name, Status: x.Status, Fingerprint: x.Fingerprint, StartsAt: x.StartsAt.UTC().Format(time.RFC3339Nano)}
 	if x.Status == "resolved" && !x.EndsAt.IsZero() {

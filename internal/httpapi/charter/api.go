@@ -4,7 +4,7 @@
 // an Alertmanager.
 //
 // Start with [Routes]; the caller owns the listener, proves identities and lets
-// nobody pass a [Route] who may not. Guaranteed are: bodies, answers and the work for
+// nobody pass a [wire.Route] who may not. Guaranteed are: bodies, answers and the work for
 // one request are bounded; what is not understood in full is refused by the name of
 // its field; every error has the shape code, message, errors; without a proof of
 // identity nothing is changed but by an anonymous report, where the charter takes
@@ -26,6 +26,7 @@ import (
 	"github.com/westworld-charter/charter/internal/diag"
 	"github.com/westworld-charter/charter/internal/enforcement"
 	"github.com/westworld-charter/charter/internal/ledger"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // Paths of this API.
@@ -39,15 +40,6 @@ const (
 	chartersPath       = "/v1/charters"
 	alertsPath         = "/alerts"
 	openapiPath        = "/v1/openapi.yaml"
-)
-
-// Scopes that routes ask for. Anybody is everybody whose identity is proven.
-const (
-	scopeAnybody   = "any"
-	scopeAudit     = "audit"
-	scopeAdmin     = "admin"
-	scopeCommittee = "committee"
-	scopeAlerts    = "alerts"
 )
 
 // Limits of bodies in bytes.
@@ -169,24 +161,6 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// Route is a handler with the method and the path, in echo's form, that it expects;
-// GET includes HEAD. Handlers read the path of the request and need no parameters of
-// the router.
-type Route struct {
-	Method, Path string
-	// Scope, or one of Or, is what a caller needs; "" lets everybody in, and "any"
-	// everybody whose identity is proven.
-	Scope string
-	Or    []string
-	// Guests have no proof of identity and are let in as well. One that is brought
-	// must hold.
-	Guests bool
-	// Unlogged requests are logged without who sent them, and from where.
-	Unlogged bool
-	MaxBody  int64 // bytes
-	Handler  http.Handler
-}
-
 // api holds what the handlers share, fixed after Routes.
 type api struct {
 	Options
@@ -205,7 +179,7 @@ const (
 )
 
 // Routes returns the routes of the API.
-func Routes(o Options) ([]Route, error) {
+func Routes(o Options) ([]wire.Route, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
@@ -213,7 +187,7 @@ func Routes(o Options) ([]Route, error) {
 		Options: o, guests: newLimiter(guestReports()), known: newLimiter(knownReports()),
 		reading: make(chan struct{}, readers), compiling: make(chan struct{}, compilers), reporting: make(chan struct{}, reporters), alerts: newRecent(),
 	}
-	routes := append(a.charterRoutes(), Route{Method: http.MethodGet, Path: openapiPath, Handler: http.HandlerFunc(specification)})
+	routes := append(a.charterRoutes(), wire.Route{Method: http.MethodGet, Path: openapiPath, Scope: wire.Public, Handler: wire.OpenAPI(openapi)})
 	if o.Enforcer != nil {
 		routes = append(routes, a.violationRoutes()...)
 		routes = append(routes, a.investigationRoutes()...)
@@ -229,13 +203,13 @@ func Routes(o Options) ([]Route, error) {
 type handler func(w http.ResponseWriter, r *http.Request) error
 
 // get is a route that reads.
-func (a *api) get(path string, serve handler, scope string, or ...string) Route {
-	return Route{Method: http.MethodGet, Path: path, Scope: scope, Or: or, MaxBody: maxBody, Handler: a.handler(serve)}
+func (a *api) get(path string, serve handler, scope string, or ...string) wire.Route {
+	return wire.Route{Method: http.MethodGet, Path: path, Scope: scope, Or: or, MaxBody: maxBody, Handler: a.handler(serve)}
 }
 
 // post is a route that changes something, or takes a body.
-func (a *api) post(path string, serve handler, limit int64, scope string, or ...string) Route {
-	return Route{Method: http.MethodPost, Path: path, Scope: scope, Or: or, MaxBody: limit, Handler: a.handler(serve)}
+func (a *api) post(path string, serve handler, limit int64, scope string, or ...string) wire.Route {
+	return wire.Route{Method: http.MethodPost, Path: path, Scope: scope, Or: or, MaxBody: limit, Handler: a.handler(serve)}
 }
 
 // handler gives a handler its deadline and its errors their shape.
@@ -244,7 +218,7 @@ func (a *api) handler(serve handler) http.Handler {
 		ctx, cancel := context.WithTimeout(r.Context(), a.Timeout)
 		defer cancel()
 		if err := serve(w, r.WithContext(ctx)); err != nil {
-			a.fail(w, err)
+			a.refuse(w, err)
 		}
 	})
 }
@@ -254,10 +228,3 @@ var openapi []byte
 
 // Specification returns the OpenAPI 3.1 document of this API, in YAML.
 func Specification() []byte { return append([]byte(nil), openapi...) }
-
-func specification(w http.ResponseWriter, _ *http.Request) {
-	h := w.Header()
-	h.Set("Content-Type", typeYAML)
-	h.Set("Cache-Control", "no-cache")
-	_, _ = w.Write(openapi) // a client that left is no fault
-}

@@ -11,10 +11,11 @@ import (
 
 	"github.com/westworld-charter/charter/internal/charter"
 	"github.com/westworld-charter/charter/internal/diag"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // Policies is what decides, and how it is replaced. Errors of Apply and Rollback are
-// [*Error]s, or those of the context.
+// [*wire.Error]s, or those of the context.
 type Policies interface {
 	Source() Source
 	// Apply puts content where the policy comes from, and it is in force when Apply
@@ -46,6 +47,9 @@ type Kept struct {
 	Replaced time.Time `json:"replaced"`
 }
 
+// typeGzip is the media type of a bundle that is sent.
+const typeGzip = "application/gzip"
+
 // Kinds of policies.
 const (
 	KindCharter = "charter" // a charter, in YAML
@@ -70,17 +74,17 @@ type Replaced struct {
 	Changed  bool   `json:"changed"` // false when it was in force already
 }
 
-func (a *api) charterRoutes() []Route {
-	return []Route{
-		a.get(chartersPath, a.active, scopeAnybody),
-		a.post(chartersPath+"/validate", a.validate, maxCharters, scopeAnybody),
-		a.post(chartersPath+"/compare", a.compare, maxCharters, scopeAnybody),
+func (a *api) charterRoutes() []wire.Route {
+	return []wire.Route{
+		a.get(chartersPath, a.active, wire.AnyScope),
+		a.post(chartersPath+"/validate", a.validate, maxCharters, wire.AnyScope),
+		a.post(chartersPath+"/compare", a.compare, maxCharters, wire.AnyScope),
 		{
-			Method: http.MethodPost, Path: chartersPath + "/apply", Scope: scopeAdmin, MaxBody: maxBundle,
+			Method: http.MethodPost, Path: chartersPath + "/apply", Scope: wire.ScopeAdmin, MaxBody: maxBundle,
 			Handler: a.patient(a.apply),
 		},
 		{
-			Method: http.MethodPost, Path: chartersPath + "/rollback", Scope: scopeAdmin, MaxBody: maxBody,
+			Method: http.MethodPost, Path: chartersPath + "/rollback", Scope: wire.ScopeAdmin, MaxBody: maxBody,
 			Handler: a.patient(a.rollback),
 		},
 	}
@@ -91,20 +95,19 @@ func (a *api) charterRoutes() []Route {
 func (a *api) patient(serve handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := serve(w, r.WithContext(context.WithoutCancel(r.Context()))); err != nil {
-			a.fail(w, err)
+			a.refuse(w, err)
 		}
 	})
 }
 
 // active tells which policy is in force, with the tag that apply and rollback want.
 func (a *api) active(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
+	if _, err := wire.Parameters(r); err != nil {
 		return err
 	}
 	s := a.Policies.Source()
 	w.Header().Set("ETag", `"`+s.Revision+`"`)
-	sendJSON(w, http.StatusOK, s)
-	return nil
+	return wire.SendJSON(w, http.StatusOK, s)
 }
 
 // text is a charter with the files that it extends.
@@ -122,7 +125,7 @@ func (a *api) load(t *text) (*charter.Charter, diag.List) {
 	read := func(name string) ([]byte, error) {
 		content, ok := t.Files[name]
 		if !ok {
-			return nil, &fs.PathError{Op: "read", Path: echoed(name), Err: errNotBrought}
+			return nil, &fs.PathError{Op: "read", Path: wire.Echo(name), Err: errNotBrought}
 		}
 		return []byte(content), nil
 	}
@@ -158,56 +161,55 @@ func nameOf(c *charter.Charter) *named {
 
 // validate tells what is wrong with a charter. That something is, is an answer.
 func (a *api) validate(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
-		return err
-	}
-	t, _, err := readText(w, r)
+	t, _, done, err := a.turn(w, r)
 	if err != nil {
 		return err
 	}
-	release, err := a.turn()
-	if err != nil {
-		return err
-	}
-	defer release()
+	defer done()
 	c, findings := a.load(t)
 	errs, warnings := findings.Count()
 	answer := map[string]any{"valid": errs == 0, "errors": errs, "warnings": warnings, "diagnostics": some(findings), "charter": nil}
 	if c != nil && errs == 0 {
 		answer["charter"] = nameOf(c)
 	}
-	sendJSON(w, http.StatusOK, answer)
-	return nil
+	return wire.SendJSON(w, http.StatusOK, answer)
 }
 
-// turn waits for nobody: who compiles too much at once is told so.
-func (a *api) turn() (release func(), err error) {
+// turn reads what is to be checked, and takes the turn to do so until done. It waits for
+// nobody: who compiles too much at once is told so.
+func (a *api) turn(w http.ResponseWriter, r *http.Request) (t, old *text, done func(), err error) {
+	if _, err := wire.Parameters(r); err != nil {
+		return nil, nil, nil, err
+	}
+	if t, old, err = readText(w, r); err != nil {
+		return nil, nil, nil, err
+	}
 	select {
 	case a.compiling <- struct{}{}:
-		return func() { <-a.compiling }, nil
+		return t, old, func() { <-a.compiling }, nil
 	default:
-		return nil, tooMany("another charter is being checked, ask again", time.Second)
+		return nil, nil, nil, wire.TooMany("another charter is being checked, ask again", time.Second)
 	}
 }
 
 // readText reads a charter: as YAML, or as files in JSON.
 func readText(w http.ResponseWriter, r *http.Request) (t *text, old *text, err error) {
-	media, _, err := mediaOf(r, typeJSON, typeYAML)
+	media, _, err := wire.Media(r, wire.TypeJSON, wire.TypeYAML)
 	if err != nil {
 		return nil, nil, err
 	}
-	body, err := readBody(w, r, maxCharters)
+	body, err := wire.Body(w, r, maxCharters)
 	if err != nil {
 		return nil, nil, err
 	}
-	if media == typeYAML {
+	if media == wire.TypeYAML {
 		return &text{lone, map[string]string{lone: string(body)}}, nil, nil
 	}
 	var b struct {
 		text
 		Old *text `json:"old"` // of a comparison; absent is the active one
 	}
-	if err := parse(body, &b); err != nil {
+	if err := wire.Decode(body, &b); err != nil {
 		return nil, nil, err
 	}
 	for _, each := range []*text{&b.text, b.Old} {
@@ -218,7 +220,7 @@ func readText(w http.ResponseWriter, r *http.Request) (t *text, old *text, err e
 		}
 	}
 	if b.Old != nil && !strings.HasSuffix(r.URL.Path, "/compare") {
-		return nil, nil, wrong(codeUnknownField, "old", "unknown field %q", "old")
+		return nil, nil, wire.Wrong(wire.CodeUnknownField, "old", "unknown field %q", "old")
 	}
 	return &b.text, b.Old, nil
 }
@@ -229,11 +231,11 @@ const maxFiles = 16
 func (t *text) check() error {
 	switch _, ok := t.Files[t.File]; {
 	case t.File == "":
-		return wrong(codeMissingField, "file", "file names the charter among files")
+		return wire.Wrong(wire.CodeMissingField, "file", "file names the charter among files")
 	case len(t.Files) > maxFiles:
-		return wrong(codeInvalidValue, "files", "there are more than %d files", maxFiles)
+		return wire.Wrong(wire.CodeInvalidValue, "files", "there are more than %d files", maxFiles)
 	case !ok:
-		return wrong(codeInvalidValue, "file", "there is no %q among files", echoed(t.File))
+		return wire.Wrong(wire.CodeInvalidValue, "file", "there is no %q among files", wire.Echo(t.File))
 	}
 	return nil
 }
@@ -242,18 +244,11 @@ func (t *text) check() error {
 // the active one. It compares what is written: what that means for decisions can be
 // more, since the most specific clause wins, or nothing.
 func (a *api) compare(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
-		return err
-	}
-	t, old, err := readText(w, r)
+	t, old, done, err := a.turn(w, r)
 	if err != nil {
 		return err
 	}
-	release, err := a.turn()
-	if err != nil {
-		return err
-	}
-	defer release()
+	defer done()
 	before := a.Charter()
 	if old != nil {
 		if before, err = a.valid(old, "old charter"); err != nil {
@@ -261,7 +256,7 @@ func (a *api) compare(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if before == nil {
-		return missing("no policy is active; send the charter to compare with as old")
+		return wire.Missing("no policy is active; send the charter to compare with as old")
 	}
 	after, err := a.valid(t, "charter")
 	if err != nil {
@@ -269,11 +264,10 @@ func (a *api) compare(w http.ResponseWriter, r *http.Request) error {
 	}
 	d := Compare(before, after)
 	d.Constitutional = Constitutional(before, after)
-	sendJSON(w, http.StatusOK, map[string]any{
+	return wire.SendJSON(w, http.StatusOK, map[string]any{
 		"method": "structural", "old": nameOf(before), "new": nameOf(after),
 		"identical": before.Digest() == after.Digest(), "difference": d,
 	})
-	return nil
 }
 
 // valid loads a charter that must have no errors.
@@ -286,8 +280,8 @@ func (a *api) valid(t *text, what string) (*charter.Charter, error) {
 }
 
 // Invalid is the refusal of a charter with errors.
-func Invalid(message string, findings diag.List) *Error {
-	e := &Error{Status: http.StatusUnprocessableEntity, Code: codeInvalidCharter, Message: message}
+func Invalid(message string, findings diag.List) *wire.Error {
+	e := &wire.Error{Status: http.StatusUnprocessableEntity, Code: codeInvalidCharter, Message: message}
 	for _, f := range findings {
 		if f.Severity != diag.Error {
 			continue
@@ -296,7 +290,7 @@ func Invalid(message string, findings diag.List) *Error {
 		if f.Fix != "" {
 			text += "; " + f.Fix
 		}
-		e.Errors = append(e.Errors, Problem{Code: f.Code, Message: text, Location: f.Pos.String()})
+		e.Errors = append(e.Errors, wire.Problem{Code: f.Code, Message: text, Location: f.Pos.String()})
 	}
 	if len(e.Errors) > 0 {
 		e.Message += "; first: " + e.Errors[0].Location + ": " + e.Errors[0].Message
@@ -306,11 +300,11 @@ func Invalid(message string, findings diag.List) *Error {
 
 // apply puts a charter or bundle in force.
 func (a *api) apply(w http.ResponseWriter, r *http.Request) error {
-	q, err := parameters(r, "digest")
+	q, err := wire.Parameters(r, "digest")
 	if err != nil {
 		return err
 	}
-	media, _, err := mediaOf(r, typeYAML, typeGzip)
+	media, _, err := wire.Media(r, wire.TypeYAML, typeGzip)
 	if err != nil {
 		return err
 	}
@@ -320,12 +314,12 @@ func (a *api) apply(w http.ResponseWriter, r *http.Request) error {
 		in.Kind, limit = KindBundle, maxBundle
 	}
 	if in.Digest == "" {
-		return wrong(codeMissingField, "digest", "digest names what is to be put in force: that of the charter, as /v1/charters/validate tells it")
+		return wire.Wrong(wire.CodeMissingField, "digest", "digest names what is to be put in force: that of the charter, as /v1/charters/validate tells it")
 	}
 	if in.Principal, in.Revision, err = a.wish(r); err != nil {
 		return err
 	}
-	if in.Content, err = readBody(w, r, limit); err != nil {
+	if in.Content, err = wire.Body(w, r, limit); err != nil {
 		return err
 	}
 	done, err := a.Policies.Apply(r.Context(), in)
@@ -337,10 +331,10 @@ func (a *api) apply(w http.ResponseWriter, r *http.Request) error {
 
 // rollback puts back what was replaced last.
 func (a *api) rollback(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
+	if _, err := wire.Parameters(r); err != nil {
 		return err
 	}
-	if err := noBody(r); err != nil {
+	if err := wire.NoBody(r); err != nil {
 		return err
 	}
 	var in Replacement
@@ -357,8 +351,7 @@ func (a *api) rollback(w http.ResponseWriter, r *http.Request) error {
 
 func replaced(w http.ResponseWriter, done Replaced) error {
 	w.Header().Set("ETag", `"`+done.Revision+`"`)
-	sendJSON(w, http.StatusOK, done)
-	return nil
+	return wire.SendJSON(w, http.StatusOK, done)
 }
 
 // wish reads who wants another policy, and which one they think is in force.
@@ -369,7 +362,7 @@ func (a *api) wish(r *http.Request) (principal, revision string, err error) {
 	}
 	tags := r.Header.Values("If-Match")
 	if len(tags) == 0 {
-		return "", "", &Error{
+		return "", "", &wire.Error{
 			Status: http.StatusPreconditionRequired, Code: codePreconditionRequired,
 			Message: `the header If-Match must name the revision in force, as in the ETag of GET ` + chartersPath,
 		}
@@ -377,7 +370,7 @@ func (a *api) wish(r *http.Request) (principal, revision string, err error) {
 	tag, ok := strings.CutPrefix(tags[0], `"`)
 	tag, closed := strings.CutSuffix(tag, `"`)
 	if len(tags) > 1 || !ok || !closed || tag == "" || strings.ContainsAny(tag, `",`) {
-		return "", "", wrong(codeInvalidValue, "If-Match", `If-Match must be one revision in quotation marks, as in the ETag of GET %s`, chartersPath)
+		return "", "", wire.Wrong(wire.CodeInvalidValue, "If-Match", `If-Match must be one revision in quotation marks, as in the ETag of GET %s`, chartersPath)
 	}
 	return who.Principal, tag, nil
 }

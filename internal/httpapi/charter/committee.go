@@ -11,21 +11,22 @@ import (
 	"github.com/westworld-charter/charter/internal/committee"
 	"github.com/westworld-charter/charter/internal/enforcement"
 	"github.com/westworld-charter/charter/internal/ledger"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // committeeRoutes are about what the committee does. A request that its members
 // signed proves itself, so whoever may talk to this server may bring it.
-func (a *api) committeeRoutes() []Route {
-	signed := func(path string, serve handler) Route {
-		return a.post(path, serve, committee.MaxDocument, scopeAnybody)
+func (a *api) committeeRoutes() []wire.Route {
+	signed := func(path string, serve handler) wire.Route {
+		return a.post(path, serve, committee.MaxDocument, wire.AnyScope)
 	}
-	return []Route{
-		a.get(committeePath, a.committee, scopeAnybody),
-		a.get(overridesPath, a.overrides, scopeAnybody),
+	return []wire.Route{
+		a.get(committeePath, a.committee, wire.AnyScope),
+		a.get(overridesPath, a.overrides, wire.AnyScope),
 		signed(overridesPath, a.override),
 		signed(overridesPath+"/:id/renew", a.renew),
 		signed(overridesPath+"/:id/end", a.endOverride),
-		a.get(revocationsPath, a.revocations, scopeAudit, scopeCommittee),
+		a.get(revocationsPath, a.revocations, wire.ScopeAudit, wire.ScopeCommittee),
 		signed(revocationsPath, a.revoke),
 		signed(revocationsPath+"/:node/end", a.endRevocation),
 	}
@@ -41,13 +42,10 @@ func (a *api) signed(w http.ResponseWriter, r *http.Request) (committee.Signed, 
 }
 
 func (a *api) document(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if _, err := parameters(r); err != nil {
+	if _, err := wire.Parameters(r); err != nil {
 		return nil, err
 	}
-	if _, _, err := mediaOf(r, typeJSON); err != nil {
-		return nil, err
-	}
-	return readBody(w, r, committee.MaxDocument)
+	return wire.JSON(w, r, committee.MaxDocument)
 }
 
 func decodeSigned(body []byte) (committee.Signed, error) {
@@ -57,17 +55,17 @@ func decodeSigned(body []byte) (committee.Signed, error) {
 		if own.Code == committee.CodeInvalidSignature || own.Code == committee.CodeDuplicateSignature {
 			status = http.StatusForbidden
 		}
-		return s, &Error{Status: status, Code: own.Code, Message: cut(own.Message, maxMessage)}
+		return s, &wire.Error{Status: status, Code: own.Code, Message: wire.Cut(own.Message, wire.MaxMessage)}
 	}
 	return s, err
 }
 
 func (a *api) overrides(w http.ResponseWriter, r *http.Request) error {
-	q, err := parameters(r, "active")
+	q, err := wire.Parameters(r, "active")
 	if err != nil {
 		return err
 	}
-	active, err := oneOf(q, "active", "true", "false")
+	active, err := wire.OneOf(q, "active", "true", "false")
 	if err != nil {
 		return err
 	}
@@ -81,8 +79,7 @@ func (a *api) overrides(w http.ResponseWriter, r *http.Request) error {
 		}
 		list = append(list, overrideOf(o))
 	}
-	sendJSON(w, http.StatusOK, map[string]any{"overrides": list})
-	return nil
+	return wire.SendJSON(w, http.StatusOK, map[string]any{"overrides": list})
 }
 
 func (a *api) override(w http.ResponseWriter, r *http.Request) error {
@@ -95,12 +92,11 @@ func (a *api) override(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("Location", overridesPath+"/"+o.ID)
-	sendJSON(w, http.StatusCreated, overrideOf(o))
-	return nil
+	return wire.SendJSON(w, http.StatusCreated, overrideOf(o))
 }
 
 func (a *api) renew(w http.ResponseWriter, r *http.Request) error {
-	s, err := a.signedFor(w, r)
+	s, err := a.signedFor(w, r, "/renew")
 	if err != nil {
 		return err
 	}
@@ -108,12 +104,11 @@ func (a *api) renew(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	sendJSON(w, http.StatusOK, overrideOf(o))
-	return nil
+	return wire.SendJSON(w, http.StatusOK, overrideOf(o))
 }
 
 func (a *api) endOverride(w http.ResponseWriter, r *http.Request) error {
-	s, err := a.signedFor(w, r)
+	s, err := a.signedFor(w, r, "/end")
 	if err != nil {
 		return err
 	}
@@ -121,33 +116,31 @@ func (a *api) endOverride(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	sendJSON(w, http.StatusOK, overrideOf(o))
-	return nil
+	return wire.SendJSON(w, http.StatusOK, overrideOf(o))
 }
 
 // signedFor reads a request about the override that the path names.
-func (a *api) signedFor(w http.ResponseWriter, r *http.Request) (committee.Signed, error) {
-	id, err := first(r, overridesPath)
+func (a *api) signedFor(w http.ResponseWriter, r *http.Request, suffix string) (committee.Signed, error) {
+	id, err := one(r, overridesPath, suffix)
 	if err != nil {
 		return committee.Signed{}, err
 	}
 	s, err := a.signed(w, r)
 	if err == nil && s.Request.Override != id {
-		err = wrong(codeInvalidValue, "request.override", "the request is for override %q, and was sent to %q", echoed(s.Request.Override), echoed(id))
+		err = wire.Wrong(wire.CodeInvalidValue, "request.override", "the request is for override %q, and was sent to %q", wire.Echo(s.Request.Override), wire.Echo(id))
 	}
 	return s, err
 }
 
 func (a *api) revocations(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
+	if _, err := wire.Parameters(r); err != nil {
 		return err
 	}
 	list := []revocation{}
 	for _, x := range a.Enforcer.Revocations() {
 		list = append(list, revocationOf(x))
 	}
-	sendJSON(w, http.StatusOK, map[string]any{"revocations": list})
-	return nil
+	return wire.SendJSON(w, http.StatusOK, map[string]any{"revocations": list})
 }
 
 // withdrawn is the reason with which a node may end its own data access.
@@ -166,7 +159,7 @@ func (a *api) revoke(w http.ResponseWriter, r *http.Request) error {
 		Request    jsontext.Value `json:"request"`
 		Signatures jsontext.Value `json:"signatures"`
 	}
-	if err := parse(body, &b); err != nil {
+	if err := wire.Decode(body, &b); err != nil {
 		return err
 	}
 	var done enforcement.Revocation
@@ -183,7 +176,7 @@ func (a *api) revoke(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		if !who.has(scopeCommittee) && (who.Node == "" || who.Node != b.Node || b.Reason != withdrawn) {
+		if !who.has(wire.ScopeCommittee) && (who.Node == "" || who.Node != b.Node || b.Reason != withdrawn) {
 			return notYours("this needs the scope committee or a signed request; a node may end its own data access, with the reason %s", withdrawn)
 		}
 		done, err = a.Enforcer.Revoke(r.Context(), enforcement.Revocation{Node: b.Node, Reason: b.Reason, By: who.Principal, RequestID: who.RequestID})
@@ -191,12 +184,11 @@ func (a *api) revoke(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	sendJSON(w, http.StatusCreated, revocationOf(done))
-	return nil
+	return wire.SendJSON(w, http.StatusCreated, revocationOf(done))
 }
 
 func (a *api) endRevocation(w http.ResponseWriter, r *http.Request) error {
-	return a.pardon(w, r, revocationsPath, a.Enforcer.EndRevocation)
+	return a.pardon(w, r, revocationsPath, "/end", a.Enforcer.EndRevocation)
 }
 
 type member struct {
@@ -223,14 +215,14 @@ const (
 )
 
 func (a *api) committee(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
+	if _, err := wire.Parameters(r); err != nil {
 		return err
 	}
 	c := a.Charter()
 	if c == nil {
-		return &Error{Status: http.StatusServiceUnavailable, Code: string(enforcement.Unavailable), Message: "no policy is active", Retry: time.Second}
+		return &wire.Error{Status: http.StatusServiceUnavailable, Code: string(enforcement.Unavailable), Message: "no policy is active", Retry: time.Second}
 	}
-	trusted := a.Caller(r.Context()).has(scopeAudit, scopeCommittee, scopeAdmin)
+	trusted := a.Caller(r.Context()).has(wire.ScopeAudit, wire.ScopeCommittee, wire.ScopeAdmin)
 	members, power := []member{}, 0.0
 	for _, m := range c.Committee.Members {
 		shown := member{ID: m.ID, Address: m.Address, Power: m.Power}
@@ -248,11 +240,10 @@ func (a *api) committee(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	sendJSON(w, http.StatusOK, map[string]any{
+	return wire.SendJSON(w, http.StatusOK, map[string]any{
 		"charter": c.Metadata.Name, "members": members, "power": power,
 		"quorum": map[string]any{"heads": c.Committee.Quorum.Heads, "power": needs}, "requests": acts,
 	})
-	return nil
 }
 
 // acts are the newest requests that had effect.

@@ -11,17 +11,18 @@ import (
 
 	"github.com/westworld-charter/charter/internal/enforcement"
 	"github.com/westworld-charter/charter/internal/ledger"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // refusedWell fails the test unless err is a refusal that can be sent: short, of a
 // known status, without what is not UTF-8.
 func refusedWell(t *testing.T, err error) {
 	t.Helper()
-	e, ok := errors.AsType[*Error](err)
+	e, ok := errors.AsType[*wire.Error](err)
 	if !ok {
 		t.Fatalf("%T: %v", err, err)
 	}
-	if e.Status < 400 || e.Status > 499 || e.Code == "" || !utf8.ValidString(e.Message) || len(e.Message) > 4*maxMessage {
+	if e.Status < 400 || e.Status > 499 || e.Code == "" || !utf8.ValidString(e.Message) || len(e.Message) > 4*wire.MaxMessage {
 		t.Errorf("%d %s %q", e.Status, e.Code, e.Message)
 	}
 }
@@ -101,9 +102,9 @@ func FuzzCharterText(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.Header.Set("Content-Type", typeYAML)
+		r.Header.Set("Content-Type", wire.TypeYAML)
 		if asJSON {
-			r.Header.Set("Content-Type", typeJSON)
+			r.Header.Set("Content-Type", wire.TypeJSON)
 		}
 		text, _, err := readText(nil, r)
 		if err != nil {

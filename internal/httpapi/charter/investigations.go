@@ -5,16 +5,17 @@ import (
 	"net/http"
 
 	"github.com/westworld-charter/charter/internal/enforcement"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
-func (a *api) investigationRoutes() []Route {
-	step := func(name string, do func(context.Context, enforcement.Step) (enforcement.Investigation, error)) Route {
-		return a.post(investigationsPath+"/:id/"+name, a.step(do), maxBody, scopeCommittee)
+func (a *api) investigationRoutes() []wire.Route {
+	step := func(name string, do func(context.Context, enforcement.Step) (enforcement.Investigation, error)) wire.Route {
+		return a.post(investigationsPath+"/:id/"+name, a.step(name, do), maxBody, wire.ScopeCommittee)
 	}
-	return []Route{
-		a.post(investigationsPath, a.open, maxBody, scopeCommittee),
-		a.get(investigationsPath, a.investigations, scopeCommittee, scopeAudit),
-		a.get(investigationsPath+"/:id", a.investigation, scopeCommittee, scopeAudit),
+	return []wire.Route{
+		a.post(investigationsPath, a.open, maxBody, wire.ScopeCommittee),
+		a.get(investigationsPath, a.investigations, wire.ScopeCommittee, wire.ScopeAudit),
+		a.get(investigationsPath+"/:id", a.investigation, wire.ScopeCommittee, wire.ScopeAudit),
 		step("assign", a.Enforcer.Assign),
 		step("notes", a.Enforcer.Note),
 		step("resolve", a.Enforcer.Resolve),
@@ -37,13 +38,12 @@ func (a *api) open(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("Location", investigationsPath+"/"+i.ID)
-	sendJSON(w, http.StatusCreated, investigationOf(i))
-	return nil
+	return wire.SendJSON(w, http.StatusCreated, investigationOf(i))
 }
 
-func (a *api) step(do func(context.Context, enforcement.Step) (enforcement.Investigation, error)) handler {
+func (a *api) step(name string, do func(context.Context, enforcement.Step) (enforcement.Investigation, error)) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		id, err := first(r, investigationsPath)
+		id, err := one(r, investigationsPath, "/"+name)
 		if err != nil {
 			return err
 		}
@@ -51,8 +51,7 @@ func (a *api) step(do func(context.Context, enforcement.Step) (enforcement.Inves
 		if err != nil {
 			return err
 		}
-		sendJSON(w, http.StatusOK, investigationOf(i))
-		return nil
+		return wire.SendJSON(w, http.StatusOK, investigationOf(i))
 	}
 }
 
@@ -62,10 +61,10 @@ func (a *api) take(w http.ResponseWriter, r *http.Request, id string,
 ) (enforcement.Investigation, error) {
 	var b stepBody
 	var none enforcement.Investigation
-	if _, err := parameters(r); err != nil {
+	if _, err := wire.Parameters(r); err != nil {
 		return none, err
 	}
-	if err := readJSON(w, r, maxBody, &b); err != nil {
+	if err := wire.DecodeJSON(w, r, maxBody, &b); err != nil {
 		return none, err
 	}
 	who, err := a.proven(r)
@@ -73,7 +72,7 @@ func (a *api) take(w http.ResponseWriter, r *http.Request, id string,
 		return none, err
 	}
 	if id != "" && b.Violation != "" {
-		return none, wrong(codeUnknownField, "violation", "violation is for opening an investigation; this one has its own")
+		return none, wire.Wrong(wire.CodeUnknownField, "violation", "violation is for opening an investigation; this one has its own")
 	}
 	return do(r.Context(), enforcement.Step{
 		ID: id, Violation: b.Violation, By: who.Principal, Assignee: b.Assignee, Outcome: b.Outcome, Text: b.Text, RequestID: who.RequestID,
@@ -85,8 +84,8 @@ func (a *api) take(w http.ResponseWriter, r *http.Request, id string,
 func (a *api) proven(r *http.Request) (Caller, error) {
 	who := a.Caller(r.Context())
 	if who.Principal == "" {
-		return who, &Error{
-			Status: http.StatusForbidden, Code: codeUnauthenticated,
+		return who, &wire.Error{
+			Status: http.StatusForbidden, Code: wire.CodeUnauthenticated,
 			Message: "this is recorded in the name of who does it, so it needs a token or a client certificate",
 		}
 	}
@@ -94,15 +93,15 @@ func (a *api) proven(r *http.Request) (Caller, error) {
 }
 
 func (a *api) investigations(w http.ResponseWriter, r *http.Request) error {
-	q, err := parameters(r, "node", "severity", "type", "status", "since", "until", "before", "limit")
+	q, err := wire.Parameters(r, "node", "severity", "type", "status", "since", "until", "before", "limit")
 	if err != nil {
 		return err
 	}
 	f := enforcement.Filter{Node: q.Get("node"), Type: q.Get("type")}
-	if f.Severity, err = oneOf(q, "severity", "low", "medium", "high", "critical"); err != nil {
+	if f.Severity, err = wire.OneOf(q, "severity", "low", "medium", "high", "critical"); err != nil {
 		return err
 	}
-	if f.Status, err = oneOf(q, "status", enforcement.InvestigationOpen, enforcement.InvestigationResolved, enforcement.InvestigationDismissed); err != nil {
+	if f.Status, err = wire.OneOf(q, "status", enforcement.InvestigationOpen, enforcement.InvestigationResolved, enforcement.InvestigationDismissed); err != nil {
 		return err
 	}
 	limit, err := page(q, &f)
@@ -119,19 +118,17 @@ func (a *api) investigations(w http.ResponseWriter, r *http.Request) error {
 	for i := range found {
 		list[i] = investigationOf(found[i])
 	}
-	sendJSON(w, http.StatusOK, map[string]any{"investigations": list, "next": next})
-	return nil
+	return wire.SendJSON(w, http.StatusOK, map[string]any{"investigations": list, "next": next})
 }
 
 func (a *api) investigation(w http.ResponseWriter, r *http.Request) error {
-	id, err := one(r, investigationsPath)
+	id, err := one(r, investigationsPath, "")
 	if err != nil {
 		return err
 	}
 	i, ok := a.Enforcer.Investigation(id)
 	if !ok {
-		return unknown(enforcement.UnknownInvestigation, "there is no investigation %q", echoed(id))
+		return unknown(enforcement.UnknownInvestigation, "there is no investigation %q", wire.Echo(id))
 	}
-	sendJSON(w, http.StatusOK, investigationOf(i))
-	return nil
+	return wire.SendJSON(w, http.StatusOK, investigationOf(i))
 }

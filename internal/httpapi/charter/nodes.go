@@ -11,47 +11,46 @@ import (
 	"github.com/westworld-charter/charter/internal/enforcement"
 	"github.com/westworld-charter/charter/internal/ledger"
 	"github.com/westworld-charter/charter/internal/space"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // maxShown bounds the violations and the history of a node in one answer.
 const maxShown = 100
 
-func (a *api) nodeRoutes() []Route {
-	return []Route{
-		a.get(nodesPath, a.nodes, scopeAudit, scopeCommittee),
-		a.get(nodesPath+"/:id", a.node, scopeAnybody),
-		a.post(nodesPath+"/:id/restore", a.restore, committee.MaxDocument, scopeAnybody),
+func (a *api) nodeRoutes() []wire.Route {
+	return []wire.Route{
+		a.get(nodesPath, a.nodes, wire.ScopeAudit, wire.ScopeCommittee),
+		a.get(nodesPath+"/:id", a.node, wire.AnyScope),
+		a.post(nodesPath+"/:id/restore", a.restore, committee.MaxDocument, wire.AnyScope),
 	}
 }
 
 // nodes lists those of which the ledger knows something.
 func (a *api) nodes(w http.ResponseWriter, r *http.Request) error {
-	q, err := parameters(r, "standing", "after", "limit")
+	q, err := wire.Parameters(r, "standing", "after", "limit")
 	if err != nil {
 		return err
 	}
-	standing, err := oneOf(q, "standing", enforcement.Good, enforcement.Warned, enforcement.Suspended, enforcement.Quarantined)
+	standing, err := wire.OneOf(q, "standing", enforcement.Good, enforcement.Warned, enforcement.Suspended, enforcement.Quarantined)
 	if err != nil {
 		return err
 	}
-	limit, err := number(q, "limit", defaultPage)
-	if err != nil || limit < 1 || limit > maxPage {
-		return wrong(codeInvalidValue, "limit", "limit is not between 1 and %d", maxPage)
+	limit, err := wire.Limit(q, defaultPage, maxPage)
+	if err != nil {
+		return err
 	}
 	list, next := []node{}, ""
 	for _, n := range a.Enforcer.Nodes() { // by id
 		if standing != "" && n.Standing != standing || n.ID <= q.Get("after") {
 			continue
 		}
-		if len(list) == int(limit) {
-			q.Set("after", list[len(list)-1].ID)
-			next = nodesPath + "?" + q.Encode()
+		if len(list) == limit {
+			next = wire.Next(w, nodesPath, q, "after", list[len(list)-1].ID)
 			break
 		}
 		list = append(list, nodeOf(n))
 	}
-	sendJSON(w, http.StatusOK, map[string]any{"nodes": list, "next": next})
-	return nil
+	return wire.SendJSON(w, http.StatusOK, map[string]any{"nodes": list, "next": next})
 }
 
 // nodeView is a node with all there is to know about it.
@@ -89,19 +88,19 @@ type obligation struct {
 
 // node shows a node to auditors, the committee, and to itself.
 func (a *api) node(w http.ResponseWriter, r *http.Request) error {
-	id, err := one(r, nodesPath)
+	id, err := one(r, nodesPath, "")
 	if err != nil {
 		return err
 	}
 	who := a.Caller(r.Context())
-	if !who.has(scopeAudit, scopeCommittee, scopeAdmin) && (who.Node == "" || who.Node != id) {
+	if !who.has(wire.ScopeAudit, wire.ScopeCommittee, wire.ScopeAdmin) && (who.Node == "" || who.Node != id) {
 		return notYours("a node is shown to itself, and to the scopes audit and committee")
 	}
 	view := nodeView{node: nodeOf(a.Enforcer.Node(id)), Violations: []violation{}, Groups: []string{}, Clauses: []obligation{}}
 	for _, v := range a.Enforcer.Violations(enforcement.Filter{Node: id, Limit: maxShown}) {
 		view.Violations = append(view.Violations, violationOf(v))
 	}
-	if !who.has(scopeAudit, scopeCommittee, scopeAdmin) {
+	if !who.has(wire.ScopeAudit, wire.ScopeCommittee, wire.ScopeAdmin) {
 		for i := range view.Violations { // a node does not learn who reported it
 			view.Violations[i].Reporter = ""
 		}
@@ -117,8 +116,7 @@ func (a *api) node(w http.ResponseWriter, r *http.Request) error {
 			}
 		}
 	}
-	sendJSON(w, http.StatusOK, view)
-	return nil
+	return wire.SendJSON(w, http.StatusOK, view)
 }
 
 // history is what the ledger says about the standing and data access of a node.
@@ -205,12 +203,12 @@ func matches(patterns []string, id string) bool {
 
 // restore gives a node its good standing back, by a request that the committee signed.
 func (a *api) restore(w http.ResponseWriter, r *http.Request) error {
-	return a.pardon(w, r, nodesPath, a.Enforcer.Restore)
+	return a.pardon(w, r, nodesPath, "/restore", a.Enforcer.Restore)
 }
 
 // pardon takes a signed request about the node in the path.
-func (a *api) pardon(w http.ResponseWriter, r *http.Request, prefix string, act func(context.Context, committee.Signed) (enforcement.Node, error)) error {
-	id, err := one(r, prefix)
+func (a *api) pardon(w http.ResponseWriter, r *http.Request, prefix, suffix string, act func(context.Context, committee.Signed) (enforcement.Node, error)) error {
+	id, err := one(r, prefix, suffix)
 	if err != nil {
 		return err
 	}
@@ -219,12 +217,11 @@ func (a *api) pardon(w http.ResponseWriter, r *http.Request, prefix string, act 
 		return err
 	}
 	if s.Request.Node != id {
-		return wrong(codeInvalidValue, "request.node", "the request is for node %q, and was sent to %q", echoed(s.Request.Node), echoed(id))
+		return wire.Wrong(wire.CodeInvalidValue, "request.node", "the request is for node %q, and was sent to %q", wire.Echo(s.Request.Node), wire.Echo(id))
 	}
 	n, err := act(r.Context(), s)
 	if err != nil {
 		return err
 	}
-	sendJSON(w, http.StatusOK, nodeOf(n))
-	return nil
+	return wire.SendJSON(w, http.StatusOK, nodeOf(n))
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/westworld-charter/charter/internal/charter"
 	"github.com/westworld-charter/charter/internal/report"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // Paths of reports.
@@ -26,18 +27,18 @@ const (
 	reporters = 1
 )
 
-func (a *api) reportRoutes() []Route {
-	return []Route{
-		a.long(auditReportPath, a.auditReport, scopeAudit),
-		a.long(collectionReportPath+"/:id", a.collectionReport, scopeAnybody),
+func (a *api) reportRoutes() []wire.Route {
+	return []wire.Route{
+		a.long(auditReportPath, a.auditReport, wire.ScopeAudit),
+		a.long(collectionReportPath+"/:id", a.collectionReport, wire.AnyScope),
 	}
 }
 
 // long is a route that reads for longer than others may.
-func (a *api) long(path string, serve handler, scope string) Route {
+func (a *api) long(path string, serve handler, scope string) wire.Route {
 	patient := *a
 	patient.Timeout = reportTimeout
-	return Route{Method: http.MethodGet, Path: path, Scope: scope, MaxBody: maxBody, Handler: patient.handler(serve)}
+	return wire.Route{Method: http.MethodGet, Path: path, Scope: scope, MaxBody: maxBody, Handler: patient.handler(serve)}
 }
 
 // auditReport is the periodic report.
@@ -47,12 +48,12 @@ func (a *api) auditReport(w http.ResponseWriter, r *http.Request) error {
 
 // collectionReport is what one node collected, for auditors and for itself.
 func (a *api) collectionReport(w http.ResponseWriter, r *http.Request) error {
-	id, err := first(r, collectionReportPath)
+	id, err := wire.Segment(r, collectionReportPath, "")
 	if err != nil {
 		return err
 	}
 	who := a.Caller(r.Context())
-	if !who.has(scopeAudit, scopeAdmin) && (who.Node == "" || who.Node != id) {
+	if !who.has(wire.ScopeAudit, wire.ScopeAdmin) && (who.Node == "" || who.Node != id) {
 		return notYours("the report on a node is shown to itself, and to the scope audit")
 	}
 	return a.reportOn(w, r, func(o report.Options) report.Builder { return report.NewCollection(id, o) })
@@ -62,7 +63,7 @@ func (a *api) collectionReport(w http.ResponseWriter, r *http.Request) error {
 // verified it: who does not trust the server makes it of what it verifies, with
 // `charter-admin audit report`.
 func (a *api) reportOn(w http.ResponseWriter, r *http.Request, of func(report.Options) report.Builder) error {
-	q, err := parameters(r, "quarter", "from", "to", "format")
+	q, err := wire.Parameters(r, "quarter", "from", "to", "format")
 	if err != nil {
 		return err
 	}
@@ -70,7 +71,7 @@ func (a *api) reportOn(w http.ResponseWriter, r *http.Request, of func(report.Op
 	if o.Period, err = period(q); err != nil {
 		return err
 	}
-	format, err := oneOf(q, "format", string(report.JSON), string(report.Markdown), string(report.HTML))
+	format, err := wire.OneOf(q, "format", string(report.JSON), string(report.Markdown), string(report.HTML))
 	if err != nil {
 		return err
 	}
@@ -87,12 +88,8 @@ func (a *api) reportOn(w http.ResponseWriter, r *http.Request, of func(report.Op
 	if err != nil {
 		return err
 	}
-	h := w.Header()
-	h.Set("Content-Type", report.Format(format).MediaType())
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
-	_, _ = w.Write(text) // a client that left is no fault
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	wire.Send(w, http.StatusOK, report.Format(format).MediaType(), wire.NoStore, text)
 	return nil
 }
 
@@ -103,7 +100,7 @@ func (a *api) write(ctx context.Context, f report.Format, b report.Builder) ([]b
 	case a.reporting <- struct{}{}:
 		defer func() { <-a.reporting }()
 	default:
-		return nil, tooMany("another report is being made, ask again", time.Second)
+		return nil, wire.TooMany("another report is being made, ask again", time.Second)
 	}
 	document, err := report.Make(ctx, a.History, b, report.Assurance{Level: report.Unverified})
 	if err != nil {
@@ -117,11 +114,11 @@ func (a *api) write(ctx context.Context, f report.Format, b report.Builder) ([]b
 // period is a quarter, or what lies between two times.
 func period(q url.Values) (report.Period, error) {
 	quarter := q.Get("quarter")
-	from, err := moment(q, "from")
+	from, err := wire.Time(q, "from")
 	if err != nil {
 		return report.Period{}, err
 	}
-	to, err := moment(q, "to")
+	to, err := wire.Time(q, "to")
 	if err != nil {
 		return report.Period{}, err
 	}
@@ -129,16 +126,16 @@ func period(q url.Values) (report.Period, error) {
 	case quarter != "" && from.IsZero() && to.IsZero():
 		p, err := report.ParseQuarter(quarter)
 		if err != nil {
-			return p, wrong(codeInvalidValue, "quarter", "%s", cut(err.Error(), maxMessage))
+			return p, wire.Wrong(wire.CodeInvalidValue, "quarter", "%s", wire.Cut(err.Error(), wire.MaxMessage))
 		}
 		return p, nil
 	case quarter == "" && !from.IsZero() && !to.IsZero():
 		p, err := report.NewPeriod(from, to)
 		if err != nil {
-			return p, wrong(codeInvalidValue, "from", "%s", err)
+			return p, wire.Wrong(wire.CodeInvalidValue, "from", "%s", err)
 		}
 		return p, nil
 	default:
-		return report.Period{}, wrong(codeMissingField, "quarter", "name the time of the report: either quarter, such as 2026Q4, or both from and to")
+		return report.Period{}, wire.Wrong(wire.CodeMissingField, "quarter", "name the time of the report: either quarter, such as 2026Q4, or both from and to")
 	}
 }

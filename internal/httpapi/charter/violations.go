@@ -11,18 +11,22 @@ import (
 
 	"github.com/westworld-charter/charter/internal/enforcement"
 	"github.com/westworld-charter/charter/internal/ledger"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
-func (a *api) violationRoutes() []Route {
-	report := a.post(violationsPath, a.report, maxReport, scopeAnybody)
+func (a *api) violationRoutes() []wire.Route {
+	report := a.post(violationsPath, a.report, maxReport, wire.AnyScope)
 	report.Guests, report.Unlogged = true, true
-	return []Route{
+	return []wire.Route{
 		report,
-		a.get(violationsPath, a.violations, scopeAudit, scopeCommittee),
-		a.get(violationsPath+"/:id", a.violation, scopeAudit, scopeCommittee),
-		a.get(evidencePath+"/:hash", a.evidence, scopeCommittee),
+		a.get(violationsPath, a.violations, wire.ScopeAudit, wire.ScopeCommittee),
+		a.get(violationsPath+"/:id", a.violation, wire.ScopeAudit, wire.ScopeCommittee),
+		a.get(evidencePath+"/:hash", a.evidence, wire.ScopeCommittee),
 	}
 }
+
+// typeForm is the media type of a report with a file.
+const typeForm = "multipart/form-data"
 
 // evidencePath is where those who investigate read what people wrote and sent.
 const evidencePath = "/v1/evidence"
@@ -47,14 +51,14 @@ type evidenceBody struct {
 // report takes a report. What can be refused before the body is read is: an
 // unwanted report costs nothing.
 func (a *api) report(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
+	if _, err := wire.Parameters(r); err != nil {
 		return err
 	}
 	received := a.Now()
 	who := a.Caller(r.Context())
 	open := a.Charter() != nil && a.Charter().Reports.Anonymous
 	if who.Principal == "" && !open {
-		return &Error{
+		return &wire.Error{
 			Status: http.StatusForbidden, Code: string(enforcement.ReportsClosed),
 			Message: "the charter takes no anonymous reports (reports.anonymous); report with a token or a client certificate",
 		}
@@ -66,7 +70,7 @@ func (a *api) report(w http.ResponseWriter, r *http.Request) error {
 	case a.reading <- struct{}{}:
 		defer func() { <-a.reading }()
 	default:
-		return tooMany("too many reports arrive at once, ask again", time.Second)
+		return wire.TooMany("too many reports arrive at once, ask again", time.Second)
 	}
 	b, err := readReport(w, r)
 	if err != nil {
@@ -88,11 +92,9 @@ func (a *api) report(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Location", violationsPath+"/"+v.ID)
 	if in.Reporter == "" { // who guesses an Idempotency-Key of somebody else must not learn what they said
-		sendJSON(w, http.StatusCreated, violation{ID: v.ID, Entry: v.Index, Time: v.Time.UTC(), Source: v.Source, Status: v.Status})
-		return nil
+		return wire.SendJSON(w, http.StatusCreated, violation{ID: v.ID, Entry: v.Index, Time: v.Time.UTC(), Source: v.Source, Status: v.Status})
 	}
-	sendJSON(w, http.StatusCreated, violationOf(v))
-	return nil
+	return wire.SendJSON(w, http.StatusCreated, violationOf(v))
 }
 
 // admit holds the budgets of reports.
@@ -106,22 +108,18 @@ func (a *api) admit(r *http.Request, who Caller, now time.Time) error {
 	if wait == 0 {
 		return nil
 	}
-	return &Error{
+	return &wire.Error{
 		Status: http.StatusTooManyRequests, Code: string(enforcement.TooManyReports), Retry: wait,
 		Message: "too many reports; nothing was recorded, ask again later",
 	}
 }
 
-func tooMany(message string, wait time.Duration) *Error {
-	return &Error{Status: http.StatusTooManyRequests, Code: codeTooMany, Message: message, Retry: wait}
-}
-
 func readReport(w http.ResponseWriter, r *http.Request) (reportBody, error) {
-	media, params, err := mediaOf(r, typeJSON, typeForm)
+	media, params, err := wire.Media(r, wire.TypeJSON, typeForm)
 	if err != nil {
 		return reportBody{}, err
 	}
-	body, err := readBody(w, r, maxReport)
+	body, err := wire.Body(w, r, maxReport)
 	if err != nil {
 		return reportBody{}, err
 	}
@@ -132,7 +130,7 @@ func readReport(w http.ResponseWriter, r *http.Request) (reportBody, error) {
 }
 
 func parseReport(body []byte) (b reportBody, err error) {
-	if err := parse(body, &b); err != nil {
+	if err := wire.Decode(body, &b); err != nil {
 		return reportBody{}, err
 	}
 	if b.Evidence != nil && len(b.Evidence.Data) > enforcement.MaxEvidence {
@@ -141,8 +139,8 @@ func parseReport(body []byte) (b reportBody, err error) {
 	return b, nil
 }
 
-func evidenceTooLarge() *Error {
-	return &Error{
+func evidenceTooLarge() *wire.Error {
+	return &wire.Error{
 		Status: http.StatusRequestEntityTooLarge, Code: string(enforcement.EvidenceTooLarge),
 		Message: "the evidence is larger than 1 MiB",
 	}
@@ -154,7 +152,7 @@ const maxParts = 16
 // parseForm reads a report in a form (RFC 7578). Nothing of it is written to disk.
 func parseForm(body []byte, boundary string) (b reportBody, err error) {
 	if boundary == "" {
-		return b, wrong(codeInvalidValue, "", "the form has no boundary")
+		return b, wire.Wrong(wire.CodeInvalidValue, "", "the form has no boundary")
 	}
 	form := multipart.NewReader(bytes.NewReader(body), boundary)
 	seen := map[string]bool{}
@@ -164,16 +162,16 @@ func parseForm(body []byte, boundary string) (b reportBody, err error) {
 			return b, nil
 		}
 		if err != nil {
-			return reportBody{}, wrong(codeInvalidValue, "", "the form is malformed, or ends too early")
+			return reportBody{}, wire.Wrong(wire.CodeInvalidValue, "", "the form is malformed, or ends too early")
 		}
 		name := part.FormName()
 		if seen[name] || len(seen) == maxParts {
-			return reportBody{}, wrong(codeInvalidValue, echoed(name), "the field %q is given twice", echoed(name))
+			return reportBody{}, wire.Wrong(wire.CodeInvalidValue, wire.Echo(name), "the field %q is given twice", wire.Echo(name))
 		}
 		seen[name] = true
 		content, err := io.ReadAll(io.LimitReader(part, enforcement.MaxEvidence+1))
 		if err != nil {
-			return reportBody{}, wrong(codeInvalidValue, echoed(name), "the form is malformed, or ends too early")
+			return reportBody{}, wire.Wrong(wire.CodeInvalidValue, wire.Echo(name), "the form is malformed, or ends too early")
 		}
 		if err := b.set(name, content, part.Header.Get("Content-Type")); err != nil {
 			return reportBody{}, err
@@ -191,7 +189,7 @@ func (b *reportBody) set(name string, content []byte, media string) error {
 		return nil
 	}
 	if len(content) > maxBody {
-		return wrong(codeInvalidValue, echoed(name), "%s is longer than %d bytes", echoed(name), maxBody)
+		return wire.Wrong(wire.CodeInvalidValue, wire.Echo(name), "%s is longer than %d bytes", wire.Echo(name), maxBody)
 	}
 	text := string(content)
 	switch name {
@@ -207,11 +205,11 @@ func (b *reportBody) set(name string, content []byte, media string) error {
 		b.Description = text
 	case "anonymous":
 		if text != "true" && text != "false" {
-			return wrong(codeInvalidValue, name, "anonymous is true or false")
+			return wire.Wrong(wire.CodeInvalidValue, name, "anonymous is true or false")
 		}
 		b.Anonymous = text == "true"
 	default:
-		return wrong(codeUnknownField, echoed(name), "unknown field %q; type, node, clause, metric, description, anonymous and evidence are known", echoed(name))
+		return wire.Wrong(wire.CodeUnknownField, wire.Echo(name), "unknown field %q; type, node, clause, metric, description, anonymous and evidence are known", wire.Echo(name))
 	}
 	return nil
 }
@@ -224,18 +222,18 @@ const (
 
 // violations lists, the newest first. A page is followed by the next one with before.
 func (a *api) violations(w http.ResponseWriter, r *http.Request) error {
-	q, err := parameters(r, "node", "clause", "severity", "type", "source", "status", "since", "until", "before", "limit")
+	q, err := wire.Parameters(r, "node", "clause", "severity", "type", "source", "status", "since", "until", "before", "limit")
 	if err != nil {
 		return err
 	}
 	f := enforcement.Filter{Node: q.Get("node"), Clause: q.Get("clause"), Type: q.Get("type")}
-	if f.Severity, err = oneOf(q, "severity", "low", "medium", "high", "critical"); err != nil {
+	if f.Severity, err = wire.OneOf(q, "severity", "low", "medium", "high", "critical"); err != nil {
 		return err
 	}
-	if f.Source, err = oneOf(q, "source", ledger.FromDenial, ledger.FromReport); err != nil {
+	if f.Source, err = wire.OneOf(q, "source", ledger.FromDenial, ledger.FromReport); err != nil {
 		return err
 	}
-	f.Status, err = oneOf(q, "status", enforcement.Reported, enforcement.Counted, enforcement.Confirmed, enforcement.Unfounded, enforcement.Dismissed)
+	f.Status, err = wire.OneOf(q, "status", enforcement.Reported, enforcement.Counted, enforcement.Confirmed, enforcement.Unfounded, enforcement.Dismissed)
 	if err != nil {
 		return err
 	}
@@ -253,27 +251,25 @@ func (a *api) violations(w http.ResponseWriter, r *http.Request) error {
 	for i, v := range found {
 		list[i] = violationOf(v)
 	}
-	sendJSON(w, http.StatusOK, map[string]any{"violations": list, "next": next})
-	return nil
+	return wire.SendJSON(w, http.StatusOK, map[string]any{"violations": list, "next": next})
 }
 
 func (a *api) violation(w http.ResponseWriter, r *http.Request) error {
-	id, err := one(r, violationsPath)
+	id, err := one(r, violationsPath, "")
 	if err != nil {
 		return err
 	}
 	v, ok := a.Enforcer.Violation(id)
 	if !ok {
-		return unknown(enforcement.UnknownViolation, "there is no violation %q", echoed(id))
+		return unknown(enforcement.UnknownViolation, "there is no violation %q", wire.Echo(id))
 	}
-	sendJSON(w, http.StatusOK, violationOf(v))
-	return nil
+	return wire.SendJSON(w, http.StatusOK, violationOf(v))
 }
 
 // evidence is what somebody sent, as it was sent: foreign bytes, which no browser may
 // take for anything else.
 func (a *api) evidence(w http.ResponseWriter, r *http.Request) error {
-	hash, err := one(r, evidencePath)
+	hash, err := one(r, evidencePath, "")
 	if err != nil {
 		return err
 	}
@@ -285,13 +281,10 @@ func (a *api) evidence(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	h := w.Header()
-	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Content-Disposition", "attachment; filename=evidence")
 	h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
-	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Evidence-Type", strings.Map(visible, media))
-	h.Set("Cache-Control", "no-store")
-	_, _ = w.Write(content) // a client that left is no fault
+	wire.Send(w, http.StatusOK, wire.TypeBytes, wire.NoStore, content)
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/westworld-charter/charter/internal/decision"
 	"github.com/westworld-charter/charter/internal/diag"
 	"github.com/westworld-charter/charter/internal/explain"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 const (
@@ -168,8 +169,8 @@ func declared(value string) (bool, error) {
 }
 
 func unknownParameter(name string, known []string) error {
-	message := fmt.Sprintf("unknown query parameter %q", shorten(name))
-	if near := diag.DidYouMean(shorten(name), known); near != "" {
+	message := fmt.Sprintf("unknown query parameter %q", wire.Echo(name))
+	if near := diag.DidYouMean(wire.Echo(name), known); near != "" {
 		message += fmt.Sprintf(", did you mean %q?", near)
 	}
 	return envelope(name, decision.CodeUnknownField, message)

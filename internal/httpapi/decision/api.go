@@ -3,7 +3,7 @@
 //
 // Start with [New], which turns [Options] into an [http.Handler]; the caller
 // owns listeners, timeouts of connections and shutdown. Guaranteed are: every
-// answer with a status of 400 or more has the error shape [Error]; a question
+// answer with a status of 400 or more has the error shape of package wire; a question
 // that cannot be understood in full is refused with the name of its field and
 // never decided; no label value reaches the log; nobody is believed to be who
 // they say they are unless [Options.InsecureSelfAsserted] says so, and then
@@ -13,6 +13,7 @@ package decisionapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -157,7 +158,7 @@ type api struct {
 	Options
 	routes   map[string]bool  // patterns that metrics and logs may name
 	bodies   map[string]int64 // limits of the bodies of some routes, by their patterns
-	unlogged map[string]bool  // methods and patterns of [Route.Unlogged]
+	unlogged map[string]bool  // methods and patterns of [wire.Route.Unlogged]
 	room     *room            // of batches
 	surveyor *surveyor
 }
@@ -168,6 +169,11 @@ func New(o Options) (http.Handler, error) { return serve(o, (*api).register) }
 func serve(o Options, register func(*api, *echo.Echo)) (http.Handler, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
+	}
+	for _, r := range o.Access.Routes {
+		if r.Scope == "" {
+			return nil, fmt.Errorf("decisionapi: %s %s is for nobody: it has no scope", r.Method, r.Path)
+		}
 	}
 	a := &api{Options: o, routes: map[string]bool{}, bodies: map[string]int64{}, unlogged: map[string]bool{}, room: newRoom(o.MaxBatchBody, o.DecideTimeout), surveyor: &surveyor{}}
 	e := echo.New()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/westworld-charter/charter/internal/decision"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // fake is a service around the real handler: a Decider whose answer the test
@@ -107,13 +108,13 @@ type answer struct {
 	body   string
 }
 
-func (a answer) fault(t *testing.T) decisionapi.Error {
+func (a answer) fault(t *testing.T) wire.Error {
 	t.Helper()
 	dec := json.NewDecoder(strings.NewReader(a.body))
 	dec.DisallowUnknownFields()
 	var e struct {
 		Code, Message *string
-		Errors        *[]decisionapi.Problem
+		Errors        *[]wire.Problem
 	}
 	if err := dec.Decode(&e); err != nil || e.Code == nil || e.Message == nil || e.Errors == nil {
 		t.Fatalf("status %d has no error shape: %v: %s", a.status, err, a.body)
@@ -121,7 +122,7 @@ func (a answer) fault(t *testing.T) decisionapi.Error {
 	if got := a.header.Get("Content-Type"); got != "application/json" {
 		t.Errorf("Content-Type %q", got)
 	}
-	return decisionapi.Error{Code: *e.Code, Message: *e.Message, Errors: *e.Errors}
+	return wire.Error{Code: *e.Code, Message: *e.Message, Errors: *e.Errors}
 }
 
 func do(t *testing.T, r *http.Request) answer {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/westworld-charter/charter/internal/audit"
 	"github.com/westworld-charter/charter/internal/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // Auditor records what was refused before it was decided. A Decider that records
@@ -24,26 +25,20 @@ type Auditor interface {
 // requests that they make for one of theirs.
 const idempotencyHeader = "Idempotency-Key"
 
-// Codes of answers that the record is the reason of.
-const (
-	codeAuditUnavailable = "audit_unavailable"
-	codeRequestConflict  = "request_conflict"
-)
-
 // auditRetry is when those come back who could not be recorded.
 const auditRetry = 2 * time.Second
 
 // unrecorded maps the errors of an [audit.Auditor] to answers; nil for others.
-func unrecorded(err error) *Error {
+func unrecorded(err error) *wire.Error {
 	switch {
 	case errors.Is(err, audit.ErrUnavailable):
-		return &Error{
-			status: http.StatusServiceUnavailable, Code: codeAuditUnavailable, retry: auditRetry, cause: err,
+		return &wire.Error{
+			Status: http.StatusServiceUnavailable, Code: wire.CodeAuditUnavailable, Retry: auditRetry, Cause: err,
 			Message: "the decision cannot be recorded, which the charter demands; nothing is allowed, ask again",
 		}
 	case errors.Is(err, audit.ErrConflict):
-		return &Error{
-			status: http.StatusConflict, Code: codeRequestConflict, cause: err,
+		return &wire.Error{
+			Status: http.StatusConflict, Code: wire.CodeRequestConflict, Cause: err,
 			Message: "the " + idempotencyHeader + " was used for another question, or for one that was answered otherwise; nothing is allowed, use another key",
 		}
 	default:
@@ -65,7 +60,7 @@ func (a *api) identified(c echo.Context, id *Identity) error {
 		key := strings.TrimSuffix(strings.TrimPrefix(keys[0], `"`), `"`) // a string in the form of RFC 9651, or bare
 		if len(keys) > 1 || !plain(key) {
 			const message = idempotencyHeader + " must be given once and have 1 to 128 of the characters A-Z a-z 0-9 - _ . : / + ="
-			return invalid([]Problem{{Code: decision.CodeInvalidValue, Message: message, Location: idempotencyHeader}}, wrapper)
+			return invalid([]wire.Problem{{Code: decision.CodeInvalidValue, Message: message, Location: idempotencyHeader}}, wrapper)
 		}
 		who.RequestID = key
 	}
@@ -105,7 +100,7 @@ type refusedQuestions []audit.Refusal
 
 // add takes a question if err says that it was not the sender's to ask.
 func (r *refusedQuestions) add(input decision.Input, err error) {
-	if own, ok := errors.AsType[*Error](err); ok && own.status == http.StatusForbidden {
+	if own, ok := errors.AsType[*wire.Error](err); ok && own.Status == http.StatusForbidden {
 		*r = append(*r, audit.Refusal{Input: input, Code: own.Code})
 	}
 }

@@ -14,6 +14,7 @@ import (
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
 	"github.com/westworld-charter/charter/internal/ledger"
 	"github.com/westworld-charter/charter/internal/ledger/ledgertest"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // journal keeps the entries that an auditor appends.
@@ -98,7 +99,7 @@ func audited(t *testing.T, rules audit.Rules, id *decisionapi.Identity) (base st
 // A route without the scope is no way around the record either.
 func TestMissingScopeIsRecorded(t *testing.T) {
 	rec, f := &refusals{}, &fake{}
-	base := known(t, f, &decisionapi.Identity{Kind: decisionapi.KindToken, Name: "scraper", Scopes: []string{decisionapi.ScopeMetrics}},
+	base := known(t, f, &decisionapi.Identity{Kind: decisionapi.KindToken, Name: "scraper", Scopes: []string{wire.ScopeMetrics}},
 		func(o *decisionapi.Options) { o.Auditor = rec })
 	if got := post(t, base+"/v1/check", question); got.status != http.StatusForbidden {
 		t.Errorf("%d %s", got.status, got.body)
@@ -124,7 +125,7 @@ func TestRefusedItemsAreRecorded(t *testing.T) {
 // A retry under a key is recorded once; another question under it is a conflict. A
 // request id for finding lines in logs means nothing of that kind.
 func TestIdempotencyKey(t *testing.T) {
-	gateway := &decisionapi.Identity{Kind: decisionapi.KindToken, Name: "gateway", Scopes: []string{decisionapi.ScopeCheck, decisionapi.ScopeAssert}}
+	gateway := &decisionapi.Identity{Kind: decisionapi.KindToken, Name: "gateway", Scopes: []string{wire.ScopeCheck, wire.ScopeAssert}}
 	base, _, log := audited(t, audit.Rules{}, gateway)
 	ask := func(metric, header, value string) answer {
 		body := fmt.Sprintf(`{"metric":%q,"node":"edge-1","role":"node_operator","operation":"collect"}`, metric)
@@ -166,7 +167,7 @@ func TestIdempotencyKey(t *testing.T) {
 // While nothing can be recorded, a denial is one and nothing is allowed, in every
 // form; lists are no decisions.
 func TestAuditUnavailable(t *testing.T) {
-	gateway := &decisionapi.Identity{Kind: decisionapi.KindToken, Name: "gateway", Scopes: []string{decisionapi.ScopeCheck, decisionapi.ScopeAssert}}
+	gateway := &decisionapi.Identity{Kind: decisionapi.KindToken, Name: "gateway", Scopes: []string{wire.ScopeCheck, wire.ScopeAssert}}
 	base, _, log := audited(t, audit.Rules{}, gateway)
 	if err := log.Close(); err != nil {
 		t.Fatal(err)

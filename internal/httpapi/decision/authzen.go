@@ -8,6 +8,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/westworld-charter/charter/internal/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // Paths of the AuthZEN Authorization API 1.0 (OpenID Foundation, January 2026).
@@ -34,7 +35,7 @@ type evaluationGrounds struct {
 type evaluationFault struct {
 	Error struct {
 		Status int `json:"status"`
-		*Error
+		*wire.Error
 	} `json:"error"`
 	Reason string `json:"reason,omitempty"`
 }
@@ -85,7 +86,7 @@ func (a *api) evaluations(c echo.Context) error {
 		return a.evaluateOne(c, defaults)
 	}
 	common := commonOf(c)
-	if when := defaults.context; when != nil && when.part.Time != "" && !common.who.Has(ScopeReplay) {
+	if when := defaults.context; when != nil && when.part.Time != "" && !common.who.Has(wire.ScopeReplay) {
 		return a.refuse(c, chosenTime(), asRole)
 	}
 	if err := a.charge(c, len(batch.items)); err != nil {
@@ -130,7 +131,7 @@ func (b *evaluations) answers(defaults evaluation, items []item) []evaluationAns
 			answer.Context = context
 		default:
 			fault := evaluationFault{Reason: reason}
-			fault.Error.Status, fault.Error.Error = items[i].fault.status, items[i].fault
+			fault.Error.Status, fault.Error.Error = items[i].fault.Status, items[i].fault
 			answer.Context = fault
 		}
 		list = append(list, answer)
@@ -147,11 +148,11 @@ func (a *api) readAccess(c echo.Context, limit int64) ([]byte, error) {
 	h := c.Request().Header
 	err := checkMedia(h)
 	if err == nil && strings.HasPrefix(strings.ToLower(h.Get("Content-Type")), "application/x-www-form-urlencoded") {
-		err = unsupported("Content-Type must be application/json")
+		err = wire.Unsupported("Content-Type must be application/json")
 	}
 	if err != nil {
 		fault := asError(err)
-		fault.status = http.StatusBadRequest
+		fault.Status = http.StatusBadRequest
 		return nil, fault
 	}
 	return a.readBody(c, limit)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/westworld-charter/charter/internal/decision"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 const (
@@ -25,7 +26,7 @@ type evaluated struct {
 		Error                                       *struct {
 			Status        int
 			Code, Message string
-			Errors        []decisionapi.Problem
+			Errors        []wire.Problem
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/westworld-charter/charter/internal/decision"
 	"github.com/westworld-charter/charter/internal/diag"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 const (
@@ -29,7 +30,7 @@ type batchAnswer struct {
 
 // failed is the result of an item without a decision.
 type failed struct {
-	Error *Error `json:"error"`
+	Error *wire.Error `json:"error"`
 }
 
 // batch answers {"common": {…}, "items": [{…}, …]}. A fault of one item is the
@@ -115,8 +116,8 @@ func readBatch(who base, body []byte) (common base, items [][]byte, err error) {
 // unknownMember is the fault of a misspelt or misplaced member.
 func unknownMember(name string, known map[string]func(*cursor) error) error {
 	names := slices.Sorted(maps.Keys(known))
-	message := fmt.Sprintf("unknown field %q, the body holds %s", shorten(name), strings.Join(names, ", "))
-	if near := diag.DidYouMean(shorten(name), names); near != "" {
+	message := fmt.Sprintf("unknown field %q, the body holds %s", wire.Echo(name), strings.Join(names, ", "))
+	if near := diag.DidYouMean(wire.Echo(name), names); near != "" {
 		message += fmt.Sprintf("; did you mean %q?", near)
 	}
 	return envelope(name, decision.CodeUnknownField, message)

@@ -15,6 +15,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/westworld-charter/charter/internal/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // ndjson is the media type of JSON values that stand on a line each.
@@ -91,7 +92,7 @@ func (s *stream) run() error {
 		case errors.Is(err, errLineTooLong):
 			s.fail(lineTooLong(s.api.MaxCheckBody))
 		case err != nil:
-			s.fail(faultOf(unreadable(err)))
+			s.fail(faultOf(wire.Unreadable(err)))
 			return s.flush()
 		case len(line) > 0:
 			if fault := s.afford(); fault != nil {
@@ -113,7 +114,7 @@ const rest = 10 * time.Millisecond
 // afford takes the next question from the budget of the sender. A stream that is
 // faster than its budget is slowed down: it is read later, and the client finds
 // that it cannot write. Only a budget that stays overdrawn for StreamIdle ends it.
-func (s *stream) afford() *Error {
+func (s *stream) afford() *wire.Error {
 	limit, id := s.api.Access.Limit, identityOf(s.c)
 	if first := !s.asked; limit == nil || first {
 		s.asked = true
@@ -141,9 +142,9 @@ func (s *stream) afford() *Error {
 // errLineTooLong marks a line that was skipped.
 var errLineTooLong = errors.New("line too long")
 
-func lineTooLong(limit int64) *Error {
-	return &Error{
-		status: http.StatusRequestEntityTooLarge, Code: codeBodyTooLarge, Errors: []Problem{},
+func lineTooLong(limit int64) *wire.Error {
+	return &wire.Error{
+		Status: http.StatusRequestEntityTooLarge, Code: wire.CodeBodyTooLarge, Errors: []wire.Problem{},
 		Message: fmt.Sprintf("the line is longer than %d bytes", limit),
 	}
 }
@@ -230,7 +231,7 @@ func (s *stream) asking() context.Context {
 }
 
 // fail writes a fault as the result of a line.
-func (s *stream) fail(fault *Error) {
+func (s *stream) fail(fault *wire.Error) {
 	s.tally.add(&item{fault: fault})
 	s.write(failed{fault})
 }
@@ -270,5 +271,5 @@ func (s *stream) refuse(err error) error {
 	if errors.As(err, &field) {
 		return s.api.refuse(s.c, err, wrapper)
 	}
-	return unreadable(err)
+	return wire.Unreadable(err)
 }

@@ -8,12 +8,12 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"os"
 	"strings"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/westworld-charter/charter/internal/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // readBody returns the body of a request. Its error is ready to be sent.
@@ -29,37 +29,15 @@ func (a *api) readBody(c echo.Context, limit int64) ([]byte, error) {
 	if l == nil {
 		body, err := io.ReadAll(in)
 		if err != nil {
-			return nil, unreadable(err)
+			return nil, wire.Unreadable(err)
 		}
 		return body, nil
 	}
 	body, err := l.read(in, r.ContentLength)
 	if err != nil {
-		return nil, unreadable(err)
+		return nil, wire.Unreadable(err)
 	}
 	return body, l.decide(r.Context())
-}
-
-func unreadable(err error) error {
-	var tooLarge *http.MaxBytesError
-	var own *Error
-	switch {
-	case errors.As(err, &own):
-		return own
-	case errors.As(err, &tooLarge):
-		return bodyTooLarge(tooLarge.Limit)
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &Error{status: http.StatusRequestTimeout, Code: codeRequestTimeout, Message: "the body did not arrive in time", cause: err}
-	default:
-		return &Error{status: http.StatusBadRequest, Code: decision.InvalidRequest, Message: "the body could not be read", cause: err}
-	}
-}
-
-func bodyTooLarge(limit int64) error {
-	return &Error{
-		status: http.StatusRequestEntityTooLarge, Code: codeBodyTooLarge,
-		Message: fmt.Sprintf("the body is larger than %d bytes", limit),
-	}
 }
 
 // checkMedia refuses bodies that say they are not JSON. No type at all and
@@ -75,17 +53,17 @@ func checkMedia(h http.Header) error {
 	}
 	media, params, err := mime.ParseMediaType(value)
 	if err != nil || !acceptable(media) {
-		return unsupported(fmt.Sprintf("Content-Type %s is not supported, send application/json", shorten(value)))
+		return wire.Unsupported("Content-Type %s is not supported, send application/json", wire.Echo(value))
 	}
 	if charset := params["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
-		return unsupported(fmt.Sprintf("charset %s is not supported, send UTF-8", shorten(charset)))
+		return wire.Unsupported("charset %s is not supported, send UTF-8", wire.Echo(charset))
 	}
 	return nil
 }
 
 func checkEncoding(h http.Header) error {
 	if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		return unsupported(fmt.Sprintf("Content-Encoding %s is not supported, send the body with gzip or uncompressed", shorten(coding)))
+		return wire.Unsupported("Content-Encoding %s is not supported, send the body with gzip or uncompressed", wire.Echo(coding))
 	}
 	return nil
 }
@@ -97,10 +75,6 @@ func acceptable(media string) bool {
 	default:
 		return strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json")
 	}
-}
-
-func unsupported(message string) error {
-	return &Error{status: http.StatusUnsupportedMediaType, Code: codeUnsupportedMedia, Message: message}
 }
 
 // unwrap takes the question out of OPA's envelope {"input": …}. Nothing else
@@ -117,7 +91,7 @@ func unwrap(body []byte) ([]byte, error) {
 			return nil, envelope(inputKey, decision.CodeWrongType, "the input is not JSON: "+err.Error())
 		}
 		if key != inputKey {
-			return nil, envelope(fmt.Sprint(key), decision.CodeUnknownField, fmt.Sprintf(`unknown field %q, the body is {"input": {…}}`, shorten(fmt.Sprint(key))))
+			return nil, envelope(fmt.Sprint(key), decision.CodeUnknownField, fmt.Sprintf(`unknown field %q, the body is {"input": {…}}`, wire.Echo(fmt.Sprint(key))))
 		}
 		if question != nil {
 			return nil, envelope(inputKey, decision.CodeInvalidValue, `field "input" is given more than once`)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/westworld-charter/charter/internal/decision"
 	"github.com/westworld-charter/charter/internal/explain"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // dataPath is where stock OPA serves the decision document of a bundle.
@@ -152,7 +153,7 @@ func (a *api) decideOne(ctx context.Context, input decision.Input, in place) ite
 // refuse counts a question that was not understood and returns its 400. What is
 // not the caller's to ask has its answer already.
 func (a *api) refuse(c echo.Context, err error, in place) error {
-	if own, ok := errors.AsType[*Error](err); ok {
+	if own, ok := errors.AsType[*wire.Error](err); ok {
 		return own
 	}
 	field := fieldError(err)
@@ -169,9 +170,9 @@ func undecided(ctx context.Context, err error) error {
 	}
 	switch ctx.Err() {
 	case context.DeadlineExceeded:
-		return &Error{status: http.StatusServiceUnavailable, Code: codeTimeout, Message: "the decision took too long; nothing is allowed", cause: err}
+		return &wire.Error{Status: http.StatusServiceUnavailable, Code: wire.CodeTimeout, Message: "the decision took too long; nothing is allowed", Cause: err}
 	case context.Canceled:
-		return &Error{status: statusClientClosed, Code: codeCanceled, Message: "the request was given up", cause: err}
+		return &wire.Error{Status: wire.StatusClientClosed, Code: wire.CodeCanceled, Message: "the request was given up", Cause: err}
 	default:
 		return internal(err)
 	}

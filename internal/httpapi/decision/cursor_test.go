@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/westworld-charter/charter/internal/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // FuzzCursor compares the fast reader of JSON with encoding/json: a text that
@@ -51,7 +52,7 @@ func FuzzQuestion(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
-	anybody := base{who: &Identity{Kind: KindSelf, Scopes: []string{ScopeCheck, ScopeAssert, ScopeReplay}}}
+	anybody := base{who: &Identity{Kind: KindSelf, Scopes: []string{wire.ScopeCheck, wire.ScopeAssert, wire.ScopeReplay}}}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		want, wantErr := decision.ParseInput(text)
 		got, err := anybody.question(text)
@@ -76,7 +77,7 @@ func FuzzBatch(f *testing.F) {
 	f.Add([]byte(`{"role":"r"}`), []byte(`{"metric":"m","role":"","operation":"read"}`))
 	f.Add([]byte(`{"metric":"m","node":"n","role":"r","operation":"collect"}`), []byte(`{"retention":"30d","claims":["c"]}`))
 	f.Add([]byte(`{"time":"2026-01-01"}`), []byte(`[]`))
-	anybody := base{who: &Identity{Kind: KindSelf, Scopes: []string{ScopeCheck, ScopeAssert}}}
+	anybody := base{who: &Identity{Kind: KindSelf, Scopes: []string{wire.ScopeCheck, wire.ScopeAssert}}}
 	f.Fuzz(func(t *testing.T, commonText, itemText []byte) {
 		body := []byte(`{"items":[` + string(itemText) + `],"common":` + string(commonText) + `}`)
 		common, items, err := readBatch(anybody, body)
@@ -125,7 +126,7 @@ func FuzzDataBatch(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
-	anybody := base{who: &Identity{Kind: KindSelf, Scopes: []string{ScopeCheck, ScopeAssert}}}
+	anybody := base{who: &Identity{Kind: KindSelf, Scopes: []string{wire.ScopeCheck, wire.ScopeAssert}}}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		_, ids, texts, err := readDataBatch(anybody, body)
 		if err != nil {
@@ -161,7 +162,7 @@ func FuzzEvaluations(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
-	anybody := base{who: &Identity{Kind: KindSelf, Scopes: []string{ScopeCheck, ScopeAssert}}}
+	anybody := base{who: &Identity{Kind: KindSelf, Scopes: []string{wire.ScopeCheck, wire.ScopeAssert}}}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		top, batch, err := readEvaluations(body, true)
 		if err != nil {

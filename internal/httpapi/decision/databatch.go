@@ -10,6 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/westworld-charter/charter/internal/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 const (
@@ -25,7 +26,7 @@ type dataBatchAnswer struct {
 	BatchDecisionID string               `json:"batch_decision_id"`
 	Metrics         map[string]int64     `json:"metrics,omitempty"`
 	Responses       map[string]dataReply `json:"responses"`
-	*Error
+	*wire.Error
 }
 
 // dataReply is one response of a batch: a result, or an error.
@@ -36,7 +37,7 @@ type dataReply struct {
 	// HTTPStatusCode is there when not all responses have the same, as text,
 	// both as in EOPA.
 	HTTPStatusCode string `json:"http_status_code,omitempty"`
-	*Error
+	*wire.Error
 }
 
 // dataBatch answers {"inputs": {"id": {…}}, "common_input": {…}} as EOPA does.
@@ -107,7 +108,7 @@ func readDataBatch(who base, body []byte) (common base, ids []string, texts [][]
 			ids = []string{}
 			return c.object(func(id string) error {
 				if seen[id] {
-					return envelope(inputsKey, decision.CodeInvalidValue, fmt.Sprintf("id %q is given more than once", shorten(id)))
+					return envelope(inputsKey, decision.CodeInvalidValue, fmt.Sprintf("id %q is given more than once", wire.Echo(id)))
 				}
 				if len(ids) == maxItems {
 					return tooMany(inputsKey)
@@ -137,7 +138,7 @@ func dataReplies(ids []string, items []item) (status int, replies map[string]dat
 		if reply.Error != nil {
 			statuses[i] = http.StatusInternalServerError
 			if items[i].refused() {
-				statuses[i] = items[i].fault.status
+				statuses[i] = items[i].fault.Status
 			}
 		}
 		reply.HTTPStatusCode = strconv.Itoa(statuses[i])
@@ -176,19 +177,19 @@ func reply(i *item) dataReply {
 }
 
 // batchFault is the error of a batch in which no question has a decision.
-func batchFault(status int, ids []string, items []item) *Error {
+func batchFault(status int, ids []string, items []item) *wire.Error {
 	if status >= http.StatusInternalServerError {
 		return faultOf(internal(nil))
 	}
 	fault := faultOf(items[0].fault)
-	fault.Message, fault.Errors = "none of the inputs was accepted: "+fault.Message, []Problem{}
+	fault.Message, fault.Errors = "none of the inputs was accepted: "+fault.Message, []wire.Problem{}
 	for i := range items {
-		if len(fault.Errors) == maxProblems {
+		if len(fault.Errors) == wire.MaxProblems {
 			break
 		}
 		if problems := items[i].fault.Errors; len(problems) > 0 {
 			first := problems[0]
-			first.Location = inputsKey + "." + shorten(ids[i]) + "." + first.Location
+			first.Location = inputsKey + "." + wire.Echo(ids[i]) + "." + first.Location
 			fault.Errors = append(fault.Errors, first)
 		}
 	}

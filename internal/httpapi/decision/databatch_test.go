@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 const dataBatchPath = "/v1/batch/data/charter/decision"
@@ -44,14 +44,14 @@ func TestDataBatchStatuses(t *testing.T) {
 				BatchDecisionID string `json:"batch_decision_id"`
 				Code            string
 				Message         string
-				Errors          []decisionapi.Problem
+				Errors          []wire.Problem
 				Responses       map[string]struct {
 					DecisionID     string          `json:"decision_id"`
 					HTTPStatusCode string          `json:"http_status_code"`
 					Result         json.RawMessage `json:"result"`
 					Code           string
 					Message        string
-					Errors         []decisionapi.Problem
+					Errors         []wire.Problem
 				}
 			}
 			dec := json.NewDecoder(strings.NewReader(got.body))
@@ -134,7 +134,7 @@ func TestDataBatchEnvelope(t *testing.T) {
 func TestDataBatchFaultIsBounded(t *testing.T) {
 	metrics := make([]string, 1000)
 	got := post(t, startNames(t, &fake{}, true)+dataBatchPath, inputs(metrics...))
-	e := decisionapi.Error{}
+	e := wire.Error{}
 	if err := json.Unmarshal([]byte(got.body), &e); err != nil || got.status != http.StatusBadRequest || len(e.Errors) != 20 || e.Errors[0].Location != "inputs.0.input.metric" {
 		t.Errorf("%d %v %.300s", got.status, err, got.body)
 	}

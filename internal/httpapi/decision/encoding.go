@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/westworld-charter/charter/internal/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // decompress lets handlers read a compressed body as if it were not. Nothing is
@@ -25,7 +26,7 @@ func (a *api) decompress(c echo.Context) error {
 	}
 	limit := a.limitOf(c)
 	if limit == math.MaxInt64 {
-		return unsupported("a stream cannot be compressed, send the lines as they are")
+		return wire.Unsupported("a stream cannot be compressed, send the lines as they are")
 	}
 	// What a body decompresses to bounds its length only from below: it can
 	// consist of empty parts without end.
@@ -65,8 +66,8 @@ func notGzip(err error) error {
 	var corrupt flate.CorruptInputError
 	switch {
 	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &corrupt):
-		return &Error{
-			status: http.StatusBadRequest, Code: decision.InvalidRequest, cause: err,
+		return &wire.Error{
+			Status: http.StatusBadRequest, Code: decision.InvalidRequest, Cause: err,
 			Message: "the body is not gzip, as its Content-Encoding says, or it is damaged",
 		}
 	default:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/westworld-charter/charter/internal/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // read reads one of the four entities, whose name is at. Members that nobody
@@ -64,7 +65,7 @@ func (e *entity) check(at string, seen map[string]bool) {
 	}
 	e.problems = append(e.problems, &decision.FieldError{
 		Field: at + ".type", Code: decision.CodeInvalidValue,
-		Message: fmt.Sprintf("%s.type %q is not known, use one of %v", at, shorten(e.kind), kinds),
+		Message: fmt.Sprintf("%s.type %q is not known, use one of %v", at, wire.Echo(e.kind), kinds),
 	})
 }
 

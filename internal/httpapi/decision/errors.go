@@ -4,78 +4,23 @@ import (
 	"errors"
 	"net/http"
 	"strings"
-	"time"
-	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/westworld-charter/charter/internal/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
-// Codes of [Error] beside invalid_request; docs/api.md lists them all.
+// Codes of errors, beside those of package wire; docs/api.md lists them all.
 const (
-	codeUnauthenticated  = "unauthenticated"
 	codeForbiddenHost    = "forbidden_host"
 	codeNotLocal         = "not_local"
 	codeCrossOrigin      = "cross_origin"
-	codeNotFound         = "not_found"
 	codeMethodNotAllowed = "method_not_allowed"
-	codeRequestTimeout   = "request_timeout"
-	codeBodyTooLarge     = "body_too_large"
-	codeUnsupportedMedia = "unsupported_media_type"
-	codeTooManyRequests  = "too_many_requests"
-	codeInternal         = "internal_error"
-	codeTimeout          = "timeout"
-	codeCanceled         = "canceled"
 	codeUnavailable      = "unavailable"
 	codeOverloaded       = "overloaded"
 
 	codeUnsupportedParameter = "unsupported_parameter"
-)
-
-// statusClientClosed is what nginx made customary for requests whose client left
-// before the answer; only logs and metrics see it.
-const statusClientClosed = 499
-
-// Error is the body of every answer with a status of 400 or more.
-type Error struct {
-	Code    string `json:"code"`
-	Message string `json:"message"`
-	// Errors are the single problems of an invalid request, the most important
-	// first; empty otherwise.
-	Errors []Problem `json:"errors"`
-
-	status int
-	cause  error         // for the log only
-	retry  time.Duration // after which it is worth asking again; 0 says nothing
-}
-
-// Problem is one thing that is wrong with a request. Location names the field,
-// prefixed by "input." where the question is wrapped in OPA's form.
-type Problem struct {
-	Code     string `json:"code"`
-	Message  string `json:"message"`
-	Location string `json:"location"`
-}
-
-// Error returns the message that is sent, followed by the cause that is not.
-func (e *Error) Error() string {
-	if e.cause != nil {
-		return e.Message + ": " + e.cause.Error()
-	}
-	return e.Message
-}
-
-// Unwrap returns the cause.
-func (e *Error) Unwrap() error { return e.cause }
-
-// An answer lists at most maxProblems with at most maxMessage bytes each, and
-// repeats at most maxEcho bytes of what a caller wrote, so that a small hostile
-// request has no large answer.
-const (
-	maxProblems = 20
-	maxMessage  = 512
-	maxEcho     = 128
 )
 
 // place is where a question stands in a request.
@@ -92,7 +37,7 @@ const (
 
 // locate names a field from the top of the request.
 func (p place) locate(field string) string {
-	field = shorten(field)
+	field = wire.Echo(field)
 	switch {
 	case field == inputKey:
 		return field
@@ -135,7 +80,7 @@ func (p place) entity(field string) string {
 }
 
 // hint tells those who mixed up the two forms of a question.
-func (p place) hint(pr Problem) string {
+func (p place) hint(pr wire.Problem) string {
 	switch {
 	case pr.Code != decision.CodeUnknownField:
 		return ""
@@ -147,11 +92,11 @@ func (p place) hint(pr Problem) string {
 }
 
 // invalid is the 400 of a question that was refused.
-func invalid(problems []Problem, in place) error {
-	problems = problems[:min(len(problems), maxProblems)]
-	e := &Error{status: http.StatusBadRequest, Code: decision.InvalidRequest, Message: "invalid request", Errors: problems}
+func invalid(problems []wire.Problem, in place) error {
+	problems = problems[:min(len(problems), wire.MaxProblems)]
+	e := &wire.Error{Status: http.StatusBadRequest, Code: decision.InvalidRequest, Message: "invalid request", Errors: problems}
 	for i := range problems {
-		problems[i].Message = cut(problems[i].Message, maxMessage) + in.hint(problems[i])
+		problems[i].Message = wire.Cut(problems[i].Message, wire.MaxMessage) + in.hint(problems[i])
 		problems[i].Location = in.locate(problems[i].Location)
 	}
 	if len(problems) > 0 {
@@ -160,24 +105,24 @@ func invalid(problems []Problem, in place) error {
 	return e
 }
 
-func problemsOfFields(fields []*decision.FieldError) []Problem {
-	problems := make([]Problem, len(fields))
+func problemsOfFields(fields []*decision.FieldError) []wire.Problem {
+	problems := make([]wire.Problem, len(fields))
 	for i, f := range fields {
-		problems[i] = Problem{Code: f.Code, Message: f.Message, Location: f.Field}
+		problems[i] = wire.Problem{Code: f.Code, Message: f.Message, Location: f.Field}
 	}
 	return problems
 }
 
-func problemsOf(reasons []decision.Reason) []Problem {
-	problems := make([]Problem, len(reasons))
+func problemsOf(reasons []decision.Reason) []wire.Problem {
+	problems := make([]wire.Problem, len(reasons))
 	for i, r := range reasons {
-		problems[i] = Problem{Code: r.Code, Message: r.Message, Location: r.Field}
+		problems[i] = wire.Problem{Code: r.Code, Message: r.Message, Location: r.Field}
 	}
 	return problems
 }
 
-func internal(cause error) *Error {
-	return &Error{status: http.StatusInternalServerError, Code: codeInternal, Message: "internal error; nothing is allowed", cause: cause}
+func internal(cause error) *wire.Error {
+	return &wire.Error{Status: http.StatusInternalServerError, Code: wire.CodeInternal, Message: "internal error; nothing is allowed", Cause: cause}
 }
 
 // fail answers with err in the error shape. It is echo's error handler, too,
@@ -188,23 +133,23 @@ func (a *api) fail(err error, c echo.Context) {
 	}
 	e := asError(err)
 	if e.Errors == nil {
-		e.Errors = []Problem{}
+		e.Errors = []wire.Problem{}
 	}
 	if rec := recordOf(c); rec != nil {
 		rec.failure = e
 	}
-	if e.retry > 0 {
-		retryAfter(c, e.retry)
+	if e.Retry > 0 {
+		c.Response().Header().Set("Retry-After", wire.RetryAfter(e.Retry))
 	}
-	if err := respond(c, e.status, e); err != nil {
+	if err := respond(c, e.Status, e); err != nil {
 		a.Log.Debug("answer not sent", "error", err)
 	}
 }
 
 // asError maps what handlers and echo return to the one error shape. The result
 // is the caller's to change.
-func asError(err error) *Error {
-	var own *Error
+func asError(err error) *wire.Error {
+	var own *wire.Error
 	if errors.As(err, &own) {
 		e := *own
 		return &e
@@ -213,7 +158,7 @@ func asError(err error) *Error {
 	if !errors.As(err, &he) || he.Code < http.StatusBadRequest {
 		return internal(err)
 	}
-	return &Error{status: he.Code, Code: codeOf(he.Code), Message: messageOf(he.Code), cause: he.Internal}
+	return &wire.Error{Status: he.Code, Code: codeOf(he.Code), Message: messageOf(he.Code), Cause: he.Internal}
 }
 
 func messageOf(status int) string {
@@ -230,34 +175,20 @@ func messageOf(status int) string {
 func codeOf(status int) string {
 	switch status {
 	case http.StatusNotFound:
-		return codeNotFound
+		return wire.CodeNotFound
 	case http.StatusMethodNotAllowed:
 		return codeMethodNotAllowed
 	case http.StatusRequestEntityTooLarge:
-		return codeBodyTooLarge
+		return wire.CodeBodyTooLarge
 	case http.StatusUnsupportedMediaType:
-		return codeUnsupportedMedia
+		return wire.CodeUnsupportedMedia
 	case http.StatusTooManyRequests:
-		return codeTooManyRequests
+		return wire.CodeTooMany
 	case http.StatusServiceUnavailable:
 		return codeUnavailable
 	}
 	if status < http.StatusInternalServerError {
 		return decision.InvalidRequest
 	}
-	return codeInternal
-}
-
-// shorten cuts text that a caller wrote to what is worth repeating.
-func shorten(s string) string { return cut(s, maxEcho) }
-
-// cut ends s after at most limit bytes, between two characters.
-func cut(s string, limit int) string {
-	if len(s) <= limit {
-		return s
-	}
-	for limit > 0 && !utf8.RuneStart(s[limit]) {
-		limit--
-	}
-	return s[:limit] + "…"
+	return wire.CodeInternal
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/westworld-charter/charter/internal/decision"
 	"github.com/westworld-charter/charter/internal/diag"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // Members of AuthZEN requests.
@@ -170,7 +171,7 @@ func (b *evaluations) readOptions(c *cursor) error {
 			return mistyped(c, where, "a string")
 		}
 		if !slices.Contains([]string{executeAll, denyOnFirstDeny, permitOnFirstPermit}, b.semantic) {
-			return envelope(where, decision.CodeInvalidValue, fmt.Sprintf("%q is none of %s, %s, %s", shorten(b.semantic), executeAll, denyOnFirstDeny, permitOnFirstPermit))
+			return envelope(where, decision.CodeInvalidValue, fmt.Sprintf("%q is none of %s, %s, %s", wire.Echo(b.semantic), executeAll, denyOnFirstDeny, permitOnFirstPermit))
 		}
 		return nil
 	})
@@ -267,7 +268,7 @@ func missing(field string) *decision.FieldError {
 }
 
 func twice(field string) *decision.FieldError {
-	return &decision.FieldError{Field: field, Code: decision.CodeInvalidValue, Message: fmt.Sprintf("field %q is given more than once", shorten(field))}
+	return &decision.FieldError{Field: field, Code: decision.CodeInvalidValue, Message: fmt.Sprintf("field %q is given more than once", wire.Echo(field))}
 }
 
 // misspelt is the problem of a member that is ignored by the standard but was
@@ -278,13 +279,13 @@ func misspelt(at, name string, known []string) error {
 			return misplaced(at, name, k)
 		}
 	}
-	if near := diag.DidYouMean(shorten(name), known); near != "" {
+	if near := diag.DidYouMean(wire.Echo(name), known); near != "" {
 		return misplaced(at, name, near)
 	}
 	return nil
 }
 
 func misplaced(at, name, near string) error {
-	where := at + "." + shorten(name)
+	where := at + "." + wire.Echo(name)
 	return envelope(where, decision.CodeUnknownField, fmt.Sprintf("unknown field %q, did you mean %q?", where, near))
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/westworld-charter/charter/internal/decision"
 	"github.com/westworld-charter/charter/internal/explain"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 const (
@@ -100,7 +101,7 @@ func (a *api) explainOnce(c echo.Context, d decision.Decision) (*explain.Explana
 // reachOf is what an identity may be told that it could ask instead: what it may
 // say. That a stranger's role or claim would help is not for everybody.
 func reachOf(id *Identity) *explain.Reach {
-	if id.Has(ScopeAssert) {
+	if id.Has(wire.ScopeAssert) {
 		return nil
 	}
 	return &explain.Reach{Roles: id.Roles, Claims: slices.Concat(id.Claims, id.Held)}

@@ -13,6 +13,7 @@ import (
 	"github.com/westworld-charter/charter/internal/decision"
 	"github.com/westworld-charter/charter/internal/explain"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // teller is an Explainer that remembers what it was asked.
@@ -129,7 +130,7 @@ func TestExplanationsStayInReach(t *testing.T) {
 	if got := post(t, base+"/v1/check?explain=full", `{"metric":"m","role":"auditor","operation":"read"}`); got.status != 403 || len(e.asked) != 1 {
 		t.Errorf("somebody else's question: %d, explained %d times", got.status, len(e.asked))
 	}
-	base = known(t, &fake{decide: denied}, point(decisionapi.ScopeCheck, decisionapi.ScopeAssert), e.use)
+	base = known(t, &fake{decide: denied}, point(wire.ScopeCheck, wire.ScopeAssert), e.use)
 	if post(t, base+"/v1/check?explain=full", question); e.reach != nil {
 		t.Errorf("who may say anything is told within %+v", e.reach)
 	}
@@ -174,7 +175,7 @@ func TestExplanationOfAReplacedPolicy(t *testing.T) {
 func TestExplanationsAreCharged(t *testing.T) {
 	e := &teller{}
 	p := &purse{left: 90, wait: time.Second}
-	base := known(t, &fake{decide: denied}, point(decisionapi.ScopeCheck, decisionapi.ScopeAssert), e.use, func(o *decisionapi.Options) { o.Access.Limit = p })
+	base := known(t, &fake{decide: denied}, point(wire.ScopeCheck, wire.ScopeAssert), e.use, func(o *decisionapi.Options) { o.Access.Limit = p })
 	for _, want := range []int{200, 429} {
 		if got := post(t, base+"/v1/check?explain=full", question); got.status != want {
 			t.Errorf("%d, want %d: %s", got.status, want, got.body)

@@ -17,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/westworld-charter/charter/internal/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // recorder is a Decider that keeps what it was asked, and allows it.
@@ -128,7 +129,7 @@ func checkAnswer(t *testing.T, w *httptest.ResponseRecorder) {
 	}
 	var e struct {
 		Code, Message string
-		Errors        *[]Problem
+		Errors        *[]wire.Problem
 	}
 	if err := json.Unmarshal(w.Body.Bytes(), &e); err != nil || e.Code == "" || e.Message == "" || e.Errors == nil || !utf8.Valid(w.Body.Bytes()) {
 		t.Fatalf("%d without the error shape: %q", w.Code, w.Body)
@@ -184,7 +185,7 @@ func FuzzStream(f *testing.F) {
 		next := 0
 		for i, line := range lines {
 			var a struct {
-				Error *Error
+				Error *wire.Error
 				Allow bool
 			}
 			if err := json.Unmarshal([]byte(answers[i]), &a); err != nil || (a.Error == nil) != a.Allow {

@@ -7,9 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/westworld-charter/charter/internal/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // FuzzUnwrap compares the strict envelope with encoding/json: whatever passes
@@ -37,16 +37,6 @@ func FuzzUnwrap(f *testing.F) {
 	})
 }
 
-func FuzzShorten(f *testing.F) {
-	f.Add("plain")
-	f.Fuzz(func(t *testing.T, s string) {
-		got := shorten(s)
-		if len(got) > maxEcho+len("…") || utf8.ValidString(s) && !utf8.ValidString(got) {
-			t.Errorf("%q became %q", s, got)
-		}
-	})
-}
-
 // FuzzAllowed makes sure that nothing in a query is overlooked: whatever is
 // taken must be in the question.
 func FuzzAllowed(f *testing.F) {
@@ -55,7 +45,7 @@ func FuzzAllowed(f *testing.F) {
 	} {
 		f.Add(s)
 	}
-	anybody := base{who: &Identity{Kind: KindSelf, Scopes: []string{ScopeCheck, ScopeAssert}}}
+	anybody := base{who: &Identity{Kind: KindSelf, Scopes: []string{wire.ScopeCheck, wire.ScopeAssert}}}
 	f.Fuzz(func(t *testing.T, query string) {
 		q, err := url.ParseQuery(query)
 		if err != nil {
@@ -90,7 +80,7 @@ func FuzzList(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
-	anybody := base{who: &Identity{Kind: KindSelf, Scopes: []string{ScopeCheck, ScopeAssert}}}
+	anybody := base{who: &Identity{Kind: KindSelf, Scopes: []string{wire.ScopeCheck, wire.ScopeAssert}}}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		in, metrics, err := readList(anybody, body)
 		if err != nil {

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // guard refuses what no legitimate caller sends: pages of other origins that
@@ -19,11 +21,11 @@ func (a *api) guard(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
 		if limit := a.limitOf(c); r.ContentLength > limit {
-			return bodyTooLarge(limit)
+			return wire.TooLarge(limit)
 		}
 		if crossOrigin(r) {
-			return &Error{
-				status: http.StatusForbidden, Code: codeCrossOrigin,
+			return &wire.Error{
+				Status: http.StatusForbidden, Code: codeCrossOrigin,
 				Message: "requests from web pages of another origin are refused",
 			}
 		}
@@ -81,9 +83,9 @@ func crossOrigin(r *http.Request) bool {
 // checks hold when a proxy or a routing rule leads strangers to it.
 func checkLocal(r *http.Request) error {
 	if !loopbackHost(r.Host) {
-		return &Error{
-			status: http.StatusForbidden, Code: codeForbiddenHost,
-			Message: "Host " + shorten(r.Host) + " is not loopback: with --insecure-self-asserted only localhost, 127.0.0.1 and [::1] are served",
+		return &wire.Error{
+			Status: http.StatusForbidden, Code: codeForbiddenHost,
+			Message: "Host " + wire.Echo(r.Host) + " is not loopback: with --insecure-self-asserted only localhost, 127.0.0.1 and [::1] are served",
 		}
 	}
 	for _, h := range []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip"} {
@@ -98,8 +100,8 @@ func checkLocal(r *http.Request) error {
 }
 
 func notLocal(what string) error {
-	return &Error{
-		status: http.StatusForbidden, Code: codeNotLocal,
+	return &wire.Error{
+		Status: http.StatusForbidden, Code: codeNotLocal,
 		Message: what + " is refused with --insecure-self-asserted",
 	}
 }
@@ -121,4 +123,6 @@ func loopbackHost(host string) bool {
 
 // identify lets a question pass only when it is settled who may assert its
 // role, node and claims.
-func (a *api) identify(next echo.HandlerFunc) echo.HandlerFunc { return a.require(ScopeCheck)(next) }
+func (a *api) identify(next echo.HandlerFunc) echo.HandlerFunc {
+	return a.require(wire.ScopeCheck)(next)
+}

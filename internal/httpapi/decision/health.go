@@ -4,6 +4,8 @@ import (
 	"net/http"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // healthy is the body of /health when all is well. OPA answers {}.
@@ -21,7 +23,7 @@ type healthy struct {
 func (a *api) health(c echo.Context) error {
 	s := a.Reporter.Status()
 	if s.Code != "" {
-		return &Error{status: http.StatusServiceUnavailable, Code: s.Code, Message: s.Message}
+		return &wire.Error{Status: http.StatusServiceUnavailable, Code: s.Code, Message: s.Message}
 	}
 	h := healthy{Charter: s.Charter, Revision: s.Revision, Degraded: s.Degraded}
 	if s.Unenforced {

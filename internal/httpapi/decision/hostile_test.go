@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // Whatever a hostile client sends to whichever endpoint, it gets a 4xx that says
@@ -110,7 +111,7 @@ func nodeOnly(o *decisionapi.Options) {
 	o.Policy = func() decisionapi.Policy { return nil }
 	o.Access.Authenticate = func(*http.Request) (*decisionapi.Identity, error) {
 		return &decisionapi.Identity{
-			Kind: decisionapi.KindCertificate, Name: "edge-1", Node: "edge-1", Roles: []string{"r"}, Held: []string{"mtls"}, Scopes: []string{decisionapi.ScopeCheck},
+			Kind: decisionapi.KindCertificate, Name: "edge-1", Node: "edge-1", Roles: []string{"r"}, Held: []string{"mtls"}, Scopes: []string{wire.ScopeCheck},
 		}, nil
 	}
 }

@@ -1,10 +1,10 @@
 package decisionapi
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -14,30 +14,8 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/westworld-charter/charter/internal/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
-
-// Scopes say what an identity may do; the list is closed.
-const (
-	ScopeCheck   = "check"   // ask questions, for itself unless it has assert
-	ScopeAssert  = "assert"  // name any node, role and claims: a policy enforcement point
-	ScopeReplay  = "replay"  // name the time of a question
-	ScopeMetrics = "metrics" // scrape /metrics
-	ScopeAudit   = "audit"   // read what the ledger holds
-	ScopeAdmin   = "admin"   // reload, and everything on the diagnostics listener
-
-	ScopeCommittee = "committee" // investigate violations, end and give back data access
-	ScopeAlerts    = "alerts"    // tell of alerts, as Alertmanager does
-	ScopeUpload    = "upload"    // upload decisions and status, as OPA does
-	ScopeReport    = "report"    // tell what a node runs, for that node
-)
-
-// AnyScope is what a [Route] asks for that is for everybody whose identity is proven.
-const AnyScope = "any"
-
-// Scopes returns the closed list of scopes.
-func Scopes() []string {
-	return []string{ScopeCheck, ScopeAssert, ScopeReplay, ScopeMetrics, ScopeAudit, ScopeAdmin, ScopeCommittee, ScopeAlerts, ScopeUpload, ScopeReport}
-}
 
 // Kinds of identities; the list is closed.
 const (
@@ -47,15 +25,13 @@ const (
 	KindNone        = "none" // no proof, or none that holds
 )
 
-// Codes of 401, 403 and 429 answers about identity.
+// Codes of 403 answers about identity, beside those of package wire.
 const (
-	codeInsufficientScope = "insufficient_scope"
-	codeNodeMismatch      = "node_mismatch"
-	codeRoleNotHeld       = "role_not_held"
-	codeClaimNotHeld      = "claim_not_held"
+	codeRoleNotHeld  = "role_not_held"
+	codeClaimNotHeld = "claim_not_held"
 )
 
-// Identity is who asks, proven. Without [ScopeAssert] it speaks for Node alone,
+// Identity is who asks, proven. Without [wire.ScopeAssert] it speaks for Node alone,
 // in one of Roles.
 type Identity struct {
 	Kind   string
@@ -81,8 +57,10 @@ type Access struct {
 	// Observe counts, by kind of identity, what became of it: ok,
 	// unauthenticated, forbidden or limited. Nil counts nothing.
 	Observe func(kind, result string)
-	// Routes are served beside those of this package, in the same way.
-	Routes []Route
+	// Routes are served beside those of this package, in the same way: limits, logs and
+	// counts are theirs, too. The context of a request has its [audit.Caller] and
+	// [Identity].
+	Routes []wire.Route
 }
 
 // Limiter holds the budgets of identities, counted in questions. Its methods are
@@ -98,7 +76,7 @@ type Limiter interface {
 
 // NewDiagnostics returns a handler of the given routes, of /health and, when
 // [Options.Metrics] is set, of /metrics, and of nothing else.
-func NewDiagnostics(o Options, routes []Route) (http.Handler, error) {
+func NewDiagnostics(o Options, routes []wire.Route) (http.Handler, error) {
 	o.Access.Routes = routes
 	return serve(o, func(a *api, e *echo.Echo) {
 		get := []string{http.MethodGet, http.MethodHead}
@@ -152,7 +130,7 @@ func (a *api) scrape(next echo.HandlerFunc) echo.HandlerFunc {
 	if a.InsecureSelfAsserted || a.Access.Authenticate == nil {
 		return next
 	}
-	return a.require(ScopeMetrics)(next)
+	return a.require(wire.ScopeMetrics)(next)
 }
 
 func (a *api) admit(c echo.Context, scope string, or ...string) error {
@@ -171,10 +149,10 @@ func (a *api) admit(c echo.Context, scope string, or ...string) error {
 	if err := a.identified(c, id); err != nil {
 		return err
 	}
-	if scope != AnyScope && !id.Has(scope) && !slices.ContainsFunc(or, id.Has) {
+	if scope != wire.AnyScope && !id.Has(scope) && !slices.ContainsFunc(or, id.Has) {
 		a.count(id.Kind, "forbidden")
 		c.Response().Header().Set("WWW-Authenticate", `Bearer realm="charter", error="insufficient_scope", scope="`+scope+`"`)
-		err := forbidden(codeInsufficientScope, "this needs the scope %s, which %s does not have", strings.Join(append([]string{scope}, or...), " or "), id)
+		err := forbidden(wire.CodeInsufficientScope, "this needs the scope %s, which %s does not have", strings.Join(append([]string{scope}, or...), " or "), id)
 		a.notTheirs(c, decision.Input{}, err)
 		return err
 	}
@@ -197,15 +175,10 @@ func (a *api) charge(c echo.Context, questions int) error {
 
 // limited is the 429 of an identity whose budget is used up.
 func limited(id *Identity, wait time.Duration) error {
-	return &Error{
-		status: http.StatusTooManyRequests, Code: codeTooManyRequests, retry: wait,
+	return &wire.Error{
+		Status: http.StatusTooManyRequests, Code: wire.CodeTooMany, Retry: wait,
 		Message: fmt.Sprintf("too many questions from %s, slow down", id),
 	}
-}
-
-// retryAfter rounds up: who comes back early is refused again.
-func retryAfter(c echo.Context, wait time.Duration) {
-	c.Response().Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 }
 
 func (a *api) count(kind, result string) {
@@ -217,7 +190,7 @@ func (a *api) count(kind, result string) {
 // who finds out who sends the request.
 func (a *api) who(c echo.Context) (*Identity, error) {
 	if a.InsecureSelfAsserted { // guard made sure that it comes from this machine
-		return &Identity{Kind: KindSelf, Name: "self-asserted", Scopes: []string{ScopeCheck, ScopeAssert, ScopeMetrics, ScopeAudit, ScopeAdmin, ScopeUpload, ScopeReport}}, nil
+		return &Identity{Kind: KindSelf, Name: "self-asserted", Scopes: []string{wire.ScopeCheck, wire.ScopeAssert, wire.ScopeMetrics, wire.ScopeAudit, wire.ScopeAdmin, wire.ScopeUpload, wire.ScopeReport}}, nil
 	}
 	// RFC 9110, 15.5.2: a 401 names a challenge; RFC 6750, 3: no error code when
 	// there was no token at all.
@@ -236,23 +209,23 @@ func (a *api) who(c echo.Context) (*Identity, error) {
 		}
 	}
 	c.Response().Header().Set("WWW-Authenticate", challenge)
-	return nil, &Error{status: http.StatusUnauthorized, Code: codeUnauthenticated, Message: message}
+	return nil, &wire.Error{Status: http.StatusUnauthorized, Code: wire.CodeUnauthenticated, Message: message}
 }
 
 // String names the identity in messages to itself.
 func (id *Identity) String() string {
 	switch id.Kind {
 	case KindCertificate:
-		return "the certificate of " + strconv.Quote(shorten(id.Name))
+		return "the certificate of " + strconv.Quote(wire.Echo(id.Name))
 	case KindToken:
-		return "the token " + strconv.Quote(shorten(id.Name))
+		return "the token " + strconv.Quote(wire.Echo(id.Name))
 	default:
 		return "the caller"
 	}
 }
 
-func forbidden(code, format string, args ...any) *Error {
-	return &Error{status: http.StatusForbidden, Code: code, Message: fmt.Sprintf(format, args...)}
+func forbidden(code, format string, args ...any) *wire.Error {
+	return &wire.Error{Status: http.StatusForbidden, Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
 // commonOf is what all questions of a request have in common before it says
@@ -261,7 +234,7 @@ func forbidden(code, format string, args ...any) *Error {
 // [Identity.bind] themselves.
 func commonOf(c echo.Context) base {
 	b := base{who: identityOf(c)}
-	if b.who.Node != "" && !b.who.Has(ScopeAssert) {
+	if b.who.Node != "" && !b.who.Has(wire.ScopeAssert) {
 		b.input.Node = b.who.Node
 		b.given.add("node")
 	}
@@ -269,29 +242,29 @@ func commonOf(c echo.Context) base {
 }
 
 // bind makes a question that of its sender: what the sender may not say is
-// refused with an [*Error], what goes without saying is filled in. A question of
+// refused with an [*wire.Error], what goes without saying is filled in. A question of
 // nobody is refused.
 func (id *Identity) bind(in decision.Input) (decision.Input, error) {
 	switch {
-	case !id.Has(ScopeCheck):
-		return in, forbidden(codeInsufficientScope, "asking needs the scope %s", ScopeCheck)
-	case in.Time != "" && !id.Has(ScopeReplay):
+	case !id.Has(wire.ScopeCheck):
+		return in, forbidden(wire.CodeInsufficientScope, "asking needs the scope %s", wire.ScopeCheck)
+	case in.Time != "" && !id.Has(wire.ScopeReplay):
 		return decision.Input{}, chosenTime()
-	case id.Has(ScopeAssert):
+	case id.Has(wire.ScopeAssert):
 		return in, nil
 	}
 	if in.Node == "" {
 		in.Node = id.Node
 	}
 	if in.Node != id.Node {
-		return in, forbidden(codeNodeMismatch, "%s speaks for %s and may not ask for node %q", id, id.whom(), shorten(in.Node))
+		return in, forbidden(wire.CodeNodeMismatch, "%s speaks for %s and may not ask for node %q", id, id.whom(), wire.Echo(in.Node))
 	}
 	if !slices.Contains(id.Roles, in.Role) {
-		return in, forbidden(codeRoleNotHeld, "%s does not hold the role %q", id, shorten(in.Role))
+		return in, forbidden(codeRoleNotHeld, "%s does not hold the role %q", id, wire.Echo(in.Role))
 	}
 	for _, claim := range in.Claims {
 		if !slices.Contains(id.Claims, claim) && !slices.Contains(id.Held, claim) {
-			return in, forbidden(codeClaimNotHeld, "%s may not claim %q", id, shorten(claim))
+			return in, forbidden(codeClaimNotHeld, "%s may not claim %q", id, wire.Echo(claim))
 		}
 	}
 	in.Claims = withHeld(in.Claims, id.Held)
@@ -315,7 +288,7 @@ func (id *Identity) whom() string {
 	if id.Node == "" {
 		return "no node"
 	}
-	return "node " + strconv.Quote(shorten(id.Node))
+	return "node " + strconv.Quote(wire.Echo(id.Node))
 }
 
 // stampOf returns the time a question is decided at: the caller's when it may
@@ -335,18 +308,9 @@ type Degraded struct {
 	Since   time.Time `json:"since"`
 }
 
-// WriteError answers in the error shape, for handlers of a [Route].
-func WriteError(w http.ResponseWriter, status int, e Error) {
-	if e.Errors == nil {
-		e.Errors = []Problem{}
-	}
-	e.Errors = e.Errors[:min(len(e.Errors), maxProblems)]
-	WriteJSON(w, status, e)
-}
-
-// WriteJSON answers with v, for handlers of a [Route].
+// WriteJSON answers operators with v, indented.
 func WriteJSON(w http.ResponseWriter, status int, v any) {
-	var body strings.Builder
+	var body bytes.Buffer
 	enc := json.NewEncoder(&body)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
@@ -354,9 +318,5 @@ func WriteJSON(w http.ResponseWriter, status int, v any) {
 		http.Error(w, "internal error", http.StatusInternalServerError)
 		return
 	}
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, _ = w.Write([]byte(body.String())) // a client that left is no fault
+	wire.Send(w, status, wire.TypeJSON, wire.NoStore, body.Bytes())
 }

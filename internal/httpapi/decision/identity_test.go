@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -17,12 +18,13 @@ import (
 	"github.com/westworld-charter/charter/internal/charter"
 	"github.com/westworld-charter/charter/internal/decision"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // nodeA is a certificate of a node.
 func nodeA() *decisionapi.Identity {
 	return &decisionapi.Identity{
-		Kind: decisionapi.KindCertificate, Name: "edge-1", Node: "edge-1", Scopes: []string{decisionapi.ScopeCheck},
+		Kind: decisionapi.KindCertificate, Name: "edge-1", Node: "edge-1", Scopes: []string{wire.ScopeCheck},
 		Roles: []string{"node_operator"}, Claims: []string{"owns_node"}, Held: []string{"mtls"},
 	}
 }
@@ -143,7 +145,7 @@ func TestNoRouteLetsANodeAskForAnother(t *testing.T) {
 
 func TestWhatAnIdentityMaySay(t *testing.T) {
 	const ask = `{"metric":"m","operation":"collect"`
-	asserter := point(decisionapi.ScopeCheck, decisionapi.ScopeAssert)
+	asserter := point(wire.ScopeCheck, wire.ScopeAssert)
 	for _, c := range []struct {
 		name     string
 		id       *decisionapi.Identity
@@ -165,8 +167,8 @@ func TestWhatAnIdentityMaySay(t *testing.T) {
 		{"anything", asserter, ask + `,"node":"edge-9","role":"auditor","claims":["x"]}`, 200, "edge-9 auditor x"},
 		{"anything but a node", asserter, ask + `,"role":"auditor"}`, 400, "invalid_request"},
 		{"anything but a time", asserter, ask + `,"node":"n","role":"r","time":"2026-01-01T00:00:00Z"}`, 400, "invalid_request"},
-		{"no question", point(decisionapi.ScopeMetrics), ask + `,"node":"n","role":"r"}`, 403, "insufficient_scope"},
-		{"no node", point(decisionapi.ScopeCheck), `{"metric":"m","operation":"read","node":"n","role":"r"}`, 403, "node_mismatch"},
+		{"no question", point(wire.ScopeMetrics), ask + `,"node":"n","role":"r"}`, 403, "insufficient_scope"},
+		{"no node", point(wire.ScopeCheck), `{"metric":"m","operation":"read","node":"n","role":"r"}`, 403, "node_mismatch"},
 		{"nobody", nil, ask + `,"node":"n","role":"r"}`, 401, "unauthenticated"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -191,7 +193,7 @@ func TestWhatAnIdentityMaySay(t *testing.T) {
 
 func TestReplayMayChooseTheTime(t *testing.T) {
 	f := &fake{}
-	base := known(t, f, point(decisionapi.ScopeCheck, decisionapi.ScopeAssert, decisionapi.ScopeReplay))
+	base := known(t, f, point(wire.ScopeCheck, wire.ScopeAssert, wire.ScopeReplay))
 	const at = "2025-05-05T05:05:05Z"
 	q := `{"metric":"m","operation":"collect","node":"n","role":"r","time":"` + at + `"}`
 	for path, body := range map[string]string{
@@ -220,7 +222,7 @@ func TestBatchSharesNoHeldClaims(t *testing.T) {
 	var answer struct {
 		Results []struct {
 			Outcome string
-			Error   *decisionapi.Error
+			Error   *wire.Error
 		}
 	}
 	if err := json.Unmarshal([]byte(got.body), &answer); err != nil || len(answer.Results) != 3 {
@@ -245,7 +247,7 @@ func TestChallenges(t *testing.T) {
 	}{
 		{"no proof", nil, nil, `Bearer realm="charter"`},
 		{"bad proof", nil, errors.New("the token is not known"), `Bearer realm="charter", error="invalid_token"`},
-		{"proof of too little", point(decisionapi.ScopeMetrics), nil, `Bearer realm="charter", error="insufficient_scope", scope="check"`},
+		{"proof of too little", point(wire.ScopeMetrics), nil, `Bearer realm="charter", error="insufficient_scope", scope="check"`},
 	} {
 		base := start(t, f, func(o *decisionapi.Options) {
 			o.InsecureSelfAsserted = false
@@ -266,7 +268,7 @@ func TestScrapesNeedTheirScope(t *testing.T) {
 		id     *decisionapi.Identity
 		status int
 	}{
-		"scraper": {point(decisionapi.ScopeMetrics), 200}, "asker": {point(decisionapi.ScopeCheck), 403}, "nobody": {nil, 401},
+		"scraper": {point(wire.ScopeMetrics), 200}, "asker": {point(wire.ScopeCheck), 403}, "nobody": {nil, 401},
 	} {
 		if got := get(t, known(t, &fake{}, c.id)+"/metrics"); got.status != c.status {
 			t.Errorf("%s: %d", name, got.status)
@@ -295,13 +297,13 @@ func TestLimits(t *testing.T) {
 }
 
 func TestRoutesOfTheProcess(t *testing.T) {
-	routes := []decisionapi.Route{
-		{Method: http.MethodGet, Path: "/v1/status", Scope: decisionapi.ScopeAdmin, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "fine") })},
-		{Method: http.MethodPost, Path: "/v1/reload", Scope: decisionapi.ScopeAdmin, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			decisionapi.WriteError(w, http.StatusUnprocessableEntity, decisionapi.Error{Code: "c", Message: "m"})
+	routes := []wire.Route{
+		{Method: http.MethodGet, Path: "/v1/status", Scope: wire.ScopeAdmin, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "fine") })},
+		{Method: http.MethodPost, Path: "/v1/reload", Scope: wire.ScopeAdmin, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			wire.Refuse(w, slog.New(slog.DiscardHandler), &wire.Error{Status: http.StatusUnprocessableEntity, Code: "c", Message: "m"})
 		})},
-		{Method: http.MethodGet, Path: "/open", Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { decisionapi.WriteJSON(w, http.StatusOK, "<") })},
-		{Method: http.MethodGet, Path: "/torn", Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		{Method: http.MethodGet, Path: "/open", Scope: wire.Public, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { decisionapi.WriteJSON(w, http.StatusOK, "<") })},
+		{Method: http.MethodGet, Path: "/torn", Scope: wire.Public, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			decisionapi.WriteJSON(w, http.StatusOK, func() {})
 		})},
 	}
@@ -310,6 +312,9 @@ func TestRoutesOfTheProcess(t *testing.T) {
 	o := decisionapi.Options{
 		Decider: f, Reporter: f, Observer: f, Metrics: http.NotFoundHandler(),
 		Access: decisionapi.Access{Authenticate: func(*http.Request) (*decisionapi.Identity, error) { return id, nil }},
+	}
+	if _, err := decisionapi.NewDiagnostics(o, []wire.Route{{Method: http.MethodGet, Path: "/forgotten", Handler: http.NotFoundHandler()}}); err == nil {
+		t.Error("a route is open because its scope was forgotten")
 	}
 	h, err := decisionapi.NewDiagnostics(o, routes)
 	if err != nil {
@@ -320,11 +325,11 @@ func TestRoutesOfTheProcess(t *testing.T) {
 	if got := get(t, s.URL+"/v1/status"); got.status != http.StatusUnauthorized {
 		t.Errorf("nobody: %d", got.status)
 	}
-	id = point(decisionapi.ScopeCheck)
+	id = point(wire.ScopeCheck)
 	if got := get(t, s.URL+"/v1/status"); got.status != http.StatusForbidden || !strings.Contains(got.fault(t).Message, `the token "gateway"`) {
 		t.Errorf("without the scope: %d %s", got.status, got.body)
 	}
-	id = point(decisionapi.ScopeAdmin)
+	id = point(wire.ScopeAdmin)
 	if got := get(t, s.URL+"/v1/status"); got.status != http.StatusOK || got.body != "fine" {
 		t.Errorf("admin: %d %s", got.status, got.body)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/westworld-charter/charter/internal/charter"
 	"github.com/westworld-charter/charter/internal/decision"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // purse is a budget of which wait says when there is more. Every refill'th
@@ -76,7 +77,7 @@ func TestEveryQuestionIsPaidFor(t *testing.T) {
 		{"/v1/list", `{"role":"r","operation":"read"}`, "", 2}, // the one metric of the charter, and all others
 	} {
 		f, p := &fake{}, &purse{left: 1000, wait: time.Second}
-		base := known(t, f, point(decisionapi.ScopeCheck, decisionapi.ScopeAssert), func(o *decisionapi.Options) {
+		base := known(t, f, point(wire.ScopeCheck, wire.ScopeAssert), func(o *decisionapi.Options) {
 			o.Access.Limit, o.StreamIdle = p, 20*time.Millisecond
 			o.Policy = func() decisionapi.Policy { return withPolicy(policy{c}) }
 		})
@@ -103,7 +104,7 @@ func TestEveryQuestionIsPaidFor(t *testing.T) {
 // Two batches that arrive together do not overdraw the budget twice.
 func TestOverdrawnByAnotherBatch(t *testing.T) {
 	f, p := &fake{}, &purse{left: 1, wait: 1500 * time.Millisecond}
-	base := known(t, f, point(decisionapi.ScopeCheck, decisionapi.ScopeAssert), func(o *decisionapi.Options) { o.Access.Limit = overdrawn{p} })
+	base := known(t, f, point(wire.ScopeCheck, wire.ScopeAssert), func(o *decisionapi.Options) { o.Access.Limit = overdrawn{p} })
 	got := post(t, base+"/v1/check/batch", `{"items":[{},{}]}`)
 	if got.status != http.StatusTooManyRequests || got.fault(t).Code != "too_many_requests" || got.header.Get("Retry-After") != "2" || len(f.asked) > 0 {
 		t.Errorf("%d %v %s", got.status, got.header, got.body)
@@ -123,7 +124,7 @@ func TestStreamsAreSlowedDown(t *testing.T) {
 		fmt.Fprintf(&body, one, i)
 	}
 	f, p := &fake{}, &purse{left: 10, wait: time.Microsecond, refill: 2}
-	base := known(t, f, point(decisionapi.ScopeCheck, decisionapi.ScopeAssert), func(o *decisionapi.Options) { o.Access.Limit = p })
+	base := known(t, f, point(wire.ScopeCheck, wire.ScopeAssert), func(o *decisionapi.Options) { o.Access.Limit = p })
 	got := post(t, base+"/v1/check/batch", body.String(), "Content-Type", "application/x-ndjson")
 	if n := strings.Count(got.body, `"outcome":"allowed"`); n != 500 || strings.Contains(got.body, "error") {
 		t.Errorf("%d of 500 questions were answered: %.300s", n, got.body)
@@ -141,7 +142,7 @@ func TestStreamsAreSlowedDown(t *testing.T) {
 // A stream whose budget stays overdrawn ends with a line that says so.
 func TestStreamsEndWhenTheBudgetStaysOverdrawn(t *testing.T) {
 	const one = `{"metric":"m","node":"n","role":"r","operation":"collect"}` + "\n"
-	base := known(t, &fake{}, point(decisionapi.ScopeCheck, decisionapi.ScopeAssert), func(o *decisionapi.Options) {
+	base := known(t, &fake{}, point(wire.ScopeCheck, wire.ScopeAssert), func(o *decisionapi.Options) {
 		o.Access.Limit = &purse{left: 3, wait: time.Minute}
 	})
 	got := post(t, base+"/v1/check/batch", strings.Repeat(one, 6), "Content-Type", "application/x-ndjson")

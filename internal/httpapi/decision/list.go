@@ -9,6 +9,7 @@ import (
 
 	"github.com/westworld-charter/charter/internal/charter"
 	"github.com/westworld-charter/charter/internal/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 const (
@@ -51,9 +52,9 @@ type listEntry struct {
 	Clause      string                `json:"clause,omitempty"`
 	Obligations *decision.Obligations `json:"obligations,omitempty"`
 	// Witness is the name that was decided for the pattern.
-	Witness string `json:"witness,omitempty"`
-	Exact   *bool  `json:"exact,omitempty"` // of patterns only
-	Error   *Error `json:"error,omitempty"`
+	Witness string      `json:"witness,omitempty"`
+	Exact   *bool       `json:"exact,omitempty"` // of patterns only
+	Error   *wire.Error `json:"error,omitempty"`
 }
 
 // list answers which of the given metrics, or which metrics at all, somebody may
@@ -92,7 +93,7 @@ func (a *api) list(c echo.Context) error {
 }
 
 func unlisted(message string) error {
-	return &Error{status: http.StatusServiceUnavailable, Code: codeUnavailable, Message: message}
+	return &wire.Error{Status: http.StatusServiceUnavailable, Code: codeUnavailable, Message: message}
 }
 
 // listNamed decides the given names in their order.

@@ -17,6 +17,7 @@ import (
 	"github.com/westworld-charter/charter/internal/engine"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
 	"github.com/westworld-charter/charter/internal/space"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // The engine answers batches on one snapshot.
@@ -39,7 +40,7 @@ type listedEntry struct {
 	Allow                                   *bool
 	Exact                                   *bool
 	Obligations                             decision.Obligations
-	Error                                   *decisionapi.Error
+	Error                                   *wire.Error
 }
 
 func list(t *testing.T, url, body string) listed {

@@ -9,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/westworld-charter/charter/internal/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // maxItems bounds the questions of one batch.
@@ -47,18 +48,18 @@ func (b batching) DecideBatch(ctx context.Context, in []decision.Input) ([]decis
 type item struct {
 	input decision.Input
 	// fault is why there is no decision; nil when there is one.
-	fault    *Error
+	fault    *wire.Error
 	decision decision.Decision
 }
 
 // refused reports whether the question was not valid.
 func (i *item) refused() bool {
-	return i.fault != nil && i.fault.status < http.StatusInternalServerError
+	return i.fault != nil && i.fault.Status < http.StatusInternalServerError
 }
 
 // refusal is the fault of a question that was not understood.
-func (a *api) refusal(ctx context.Context, err error, revision string, in place) *Error {
-	if own, ok := errors.AsType[*Error](err); ok {
+func (a *api) refusal(ctx context.Context, err error, revision string, in place) *wire.Error {
+	if own, ok := errors.AsType[*wire.Error](err); ok {
 		return faultOf(own) // understood, and not the caller's to ask
 	}
 	field := fieldError(err)
@@ -68,10 +69,10 @@ func (a *api) refusal(ctx context.Context, err error, revision string, in place)
 }
 
 // faultOf is the error shape of err as part of an answer.
-func faultOf(err error) *Error {
+func faultOf(err error) *wire.Error {
 	e := asError(err)
 	if e.Errors == nil {
-		e.Errors = []Problem{}
+		e.Errors = []wire.Problem{}
 	}
 	return e
 }

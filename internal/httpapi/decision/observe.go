@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/westworld-charter/charter/internal/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // requestIDHeader carries the id of a request in both directions.
@@ -28,7 +29,7 @@ type record struct {
 	input   decision.Input
 	decided *decision.Decision
 	tally   *tally // of the questions of a batch; nil otherwise
-	failure *Error
+	failure *wire.Error
 	// trace is what the request is part of, invalid if of none; spanned says that
 	// its span in it is ours.
 	trace   trace.SpanContext
@@ -109,9 +110,12 @@ func requestID(given string) string {
 	return given
 }
 
+// maxID bounds the ids that callers give in bytes.
+const maxID = 128
+
 // plain reports whether an id of a caller is short and can stand anywhere.
 func plain(id string) bool {
-	if id == "" || len(id) > maxEcho {
+	if id == "" || len(id) > maxID {
 		return false
 	}
 	for _, b := range []byte(id) {
@@ -134,7 +138,7 @@ func (a *api) access(c echo.Context, rec *record, route string, took time.Durati
 	r := c.Request()
 	attrs := []slog.Attr{
 		slog.String("request_id", rec.id),
-		slog.String("method", shorten(r.Method)),
+		slog.String("method", wire.Echo(r.Method)),
 		slog.String("route", route),
 		slog.Int("status", c.Response().Status),
 		slog.Int64("bytes", c.Response().Size),
@@ -152,7 +156,7 @@ func (a *api) access(c echo.Context, rec *record, route string, took time.Durati
 		attrs = append(attrs, slog.String("span_id", rec.trace.SpanID().String()))
 	}
 	if route == unmatched {
-		attrs = append(attrs, slog.String("path", shorten(r.URL.Path)))
+		attrs = append(attrs, slog.String("path", wire.Echo(r.URL.Path)))
 	}
 	a.Log.LogAttrs(ctx, level, "request", append(append(attrs, who...), rec.attrs()...)...)
 }
@@ -186,8 +190,8 @@ func (rec *record) attrs() []slog.Attr {
 	if e := rec.failure; e != nil {
 		// The message of a refused question can repeat what the caller wrote.
 		attrs = append(attrs, slog.String("code", e.Code))
-		if e.cause != nil {
-			attrs = append(attrs, slog.String("error", e.cause.Error()))
+		if e.Cause != nil {
+			attrs = append(attrs, slog.String("error", e.Cause.Error()))
 		}
 	}
 	return attrs

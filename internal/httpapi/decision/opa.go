@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // dataParams are the parameters of OPA's data API that are served here.
@@ -47,9 +49,9 @@ func boolean(q url.Values, name string) bool {
 
 func unsupportedParameter(name, instead string) error {
 	message := fmt.Sprintf("query parameter %q is not supported here: %s", name, instead)
-	return &Error{
-		status: http.StatusBadRequest, Code: codeUnsupportedParameter, Message: message,
-		Errors: []Problem{{Code: codeUnsupportedParameter, Message: message, Location: name}},
+	return &wire.Error{
+		Status: http.StatusBadRequest, Code: codeUnsupportedParameter, Message: message,
+		Errors: []wire.Problem{{Code: codeUnsupportedParameter, Message: message, Location: name}},
 	}
 }
 

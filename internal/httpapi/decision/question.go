@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/westworld-charter/charter/internal/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // base is what the questions of a batch have in common: a part of a question.
@@ -23,7 +24,7 @@ func (b base) readBase(text []byte, prefix string) (base, error) {
 	if !ok {
 		_, err = decision.ParseInput(text)
 	}
-	if err = without(err, func(f *decision.FieldError) bool { return f.Code == decision.CodeMissingField }); err == nil && b.input.Time != "" && !b.who.Has(ScopeReplay) {
+	if err = without(err, func(f *decision.FieldError) bool { return f.Code == decision.CodeMissingField }); err == nil && b.input.Time != "" && !b.who.Has(wire.ScopeReplay) {
 		err = chosenTime()
 	}
 	if err == nil && !ok {
@@ -39,7 +40,7 @@ func (b base) readBase(text []byte, prefix string) (base, error) {
 
 // question reads one question, laid over what all of them have in common: a
 // field of the question replaces the common one, labels are united. The result
-// is valid and bound to who asks: an [*Error] says what the sender may not ask. Claims and labels may be shared between questions
+// is valid and bound to who asks: an *wire.Error says what the sender may not ask. Claims and labels may be shared between questions
 // and must not be changed.
 func (b base) question(text []byte) (decision.Input, error) {
 	laid, ok := b.lay(text)

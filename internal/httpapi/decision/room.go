@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // A batch of questions can take as much memory as ten thousand of them, so what
@@ -116,8 +118,8 @@ func (l *lease) take(n int64) error {
 	case l.taken+n > l.limit:
 		return overloaded()
 	case l.by[key]+n > l.limit/2:
-		return &Error{
-			status: http.StatusTooManyRequests, Code: codeTooManyRequests, retry: busyFor,
+		return &wire.Error{
+			Status: http.StatusTooManyRequests, Code: wire.CodeTooMany, Retry: busyFor,
 			Message: fmt.Sprintf("too many batches from %s at once, slow down", l.id),
 		}
 	}
@@ -176,8 +178,8 @@ func (l *lease) decided() {
 }
 
 func overloaded() error {
-	return &Error{
-		status: http.StatusServiceUnavailable, Code: codeOverloaded, retry: busyFor,
+	return &wire.Error{
+		Status: http.StatusServiceUnavailable, Code: codeOverloaded, Retry: busyFor,
 		Message: "the server has too many batches at once; nothing is allowed, ask again",
 	}
 }

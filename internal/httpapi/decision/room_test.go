@@ -10,6 +10,8 @@ import (
 	"testing/iotest"
 	"testing/synctest"
 	"time"
+
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 func someRoom(limit int64) *room {
@@ -19,7 +21,7 @@ func someRoom(limit int64) *room {
 }
 
 func codeOfError(err error) string {
-	if e, ok := errors.AsType[*Error](err); ok {
+	if e, ok := errors.AsType[*wire.Error](err); ok {
 		return e.Code
 	}
 	return ""
@@ -64,7 +66,7 @@ func TestRoomIsShared(t *testing.T) {
 	if err := large(a1, 30_000); err != nil {
 		t.Fatal(err)
 	}
-	if err := large(a2, 30_000); codeOfError(err) != codeTooManyRequests {
+	if err := large(a2, 30_000); codeOfError(err) != wire.CodeTooMany {
 		t.Errorf("more than half for one: %v", err)
 	}
 	if err := large(b, 40_000); err != nil {
@@ -102,7 +104,7 @@ func TestBatchesTakeTurns(t *testing.T) {
 		next.decided() // has none
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := next.decide(gone); codeOfError(err) != codeCanceled {
+		if err := next.decide(gone); codeOfError(err) != wire.CodeCanceled {
 			t.Error(err)
 		}
 		go func() {

@@ -5,29 +5,13 @@ import (
 	"net/http"
 
 	"github.com/labstack/echo/v4"
-)
 
-// Route is a handler of the embedding process. Requests get there only with the
-// scope, "" being none; identity, limits, logs and counts are those of the other
-// routes, and the context of a request has its [audit.Caller] and [Identity].
-type Route struct {
-	Method  string // GET includes HEAD
-	Path    string // in echo's form, such as "/debug/*"
-	Scope   string
-	Or      []string // scopes that do as well
-	Handler http.Handler
-	// Guests lets requests without any proof of identity in, too. A proof that is
-	// brought must hold. Limits of guests are the handler's.
-	Guests bool
-	// Unlogged keeps who asks, and from where, out of the log.
-	Unlogged bool
-	// MaxBody is of a request in bytes; 0 is [Options.MaxBody].
-	MaxBody int64
-}
+	"github.com/westworld-charter/charter/internal/wire"
+)
 
 type identityContext struct{}
 
-// IdentityOf returns who sent the request that a [Route] handles; nobody, who may do
+// IdentityOf returns who sent the request that a [wire.Route] handles; nobody, who may do
 // nothing, when that is not known.
 func IdentityOf(ctx context.Context) *Identity {
 	if id, ok := ctx.Value(identityContext{}).(*Identity); ok {
@@ -58,8 +42,8 @@ func (a *api) mount(e *echo.Echo) {
 }
 
 // welcome is require for a route, and lets guests in where it says so.
-func (a *api) welcome(r Route) echo.MiddlewareFunc {
-	if r.Scope == "" {
+func (a *api) welcome(r wire.Route) echo.MiddlewareFunc {
+	if r.Scope == wire.Public {
 		return a.require("")
 	}
 	required := a.require(r.Scope, r.Or...)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // Routes of the embedding process let in whom they say, and no log tells who sent what
@@ -35,11 +36,11 @@ func TestRoutesSayWhoGetsIn(t *testing.T) {
 					return &decisionapi.Identity{Kind: decisionapi.KindToken, Name: "somebody", Scopes: []string{token}}, nil
 				}
 			},
-			Routes: []decisionapi.Route{
-				{Method: http.MethodPost, Path: "/one", Scope: decisionapi.ScopeAudit, Or: []string{decisionapi.ScopeCommittee}, Handler: serve},
-				{Method: http.MethodPost, Path: "/any", Scope: decisionapi.AnyScope, Handler: serve, MaxBody: 1000},
-				{Method: http.MethodPost, Path: "/guests", Scope: decisionapi.AnyScope, Guests: true, Unlogged: true, Handler: serve},
-				{Method: http.MethodPost, Path: "/open", Handler: serve},
+			Routes: []wire.Route{
+				{Method: http.MethodPost, Path: "/one", Scope: wire.ScopeAudit, Or: []string{wire.ScopeCommittee}, Handler: serve},
+				{Method: http.MethodPost, Path: "/any", Scope: wire.AnyScope, Handler: serve, MaxBody: 1000},
+				{Method: http.MethodPost, Path: "/guests", Scope: wire.AnyScope, Guests: true, Unlogged: true, Handler: serve},
+				{Method: http.MethodPost, Path: "/open", Scope: wire.Public, Handler: serve},
 			},
 		}
 	})

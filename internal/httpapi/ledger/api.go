@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/westworld-charter/charter/internal/ledger"
+	"github.com/westworld-charter/charter/internal/wire"
 	"github.com/westworld-charter/charter/internal/witness"
 )
 
@@ -54,20 +55,6 @@ type Options struct {
 	Log     *slog.Logger // nil logs nothing
 }
 
-// Route is a handler with the method and the path, in echo's form, that it
-// expects; GET includes HEAD. Handlers read the path of the request and need no
-// parameters of the router.
-type Route struct {
-	Method, Path string
-	// Public routes are for everybody: verifying must not need a permission, and
-	// clients of tiles and of witnesses bring none. All others tell what entries
-	// say and are for auditors: the caller lets nobody else through.
-	Public bool
-	// Admin routes change something and are for operators alone.
-	Admin   bool
-	Handler http.Handler
-}
-
 // api holds what the handlers share, fixed after Routes.
 type api struct {
 	Options
@@ -75,7 +62,7 @@ type api struct {
 }
 
 // Routes returns the routes of the API.
-func Routes(o Options) ([]Route, error) {
+func Routes(o Options) ([]wire.Route, error) {
 	if o.Reader == nil && o.Witness == nil {
 		return nil, errors.New("ledgerapi: a Reader or a Witness is required")
 	}
@@ -89,46 +76,49 @@ func Routes(o Options) ([]Route, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	a := &api{Options: o, searching: make(chan struct{}, searches)}
-	var routes []Route
+	var routes []wire.Route
 	if o.Reader != nil {
 		routes = append(routes, a.ledgerRoutes()...)
 	}
 	if o.Witness != nil {
 		routes = append(routes, a.witnessRoutes()...)
 	}
-	return append(routes, Route{Method: http.MethodGet, Path: openapiPath, Public: true, Handler: http.HandlerFunc(specification)}), nil
+	return append(routes, wire.Route{Method: http.MethodGet, Path: openapiPath, Scope: wire.Public, Handler: wire.OpenAPI(openapi)}), nil
 }
 
-func (a *api) ledgerRoutes() []Route {
-	get := func(path string, public bool, serve handler) Route {
-		return Route{Method: http.MethodGet, Path: path, Public: public, Handler: a.handler(serve)}
+// ledgerRoutes are for everybody where they tell hashes: verifying must not need a
+// permission, and clients of tiles and of witnesses bring none. All others tell what
+// entries say.
+func (a *api) ledgerRoutes() []wire.Route {
+	get := func(path, scope string, serve handler) wire.Route {
+		return wire.Route{Method: http.MethodGet, Path: path, Scope: scope, Handler: a.handler(serve)}
 	}
-	var keys []Route
+	var keys []wire.Route
 	if a.Keys != nil {
-		keys = []Route{
-			get(keysPath, true, a.keys),
-			{Method: http.MethodPost, Path: rotatePath, Admin: true, Handler: a.handler(a.change(a.Keys.Rotate))},
-			{Method: http.MethodPost, Path: retirePath, Admin: true, Handler: a.handler(a.change(a.Keys.Retire))},
+		keys = []wire.Route{
+			get(keysPath, wire.Public, a.keys),
+			{Method: http.MethodPost, Path: rotatePath, Scope: wire.ScopeAdmin, Handler: a.handler(a.change(a.Keys.Rotate))},
+			{Method: http.MethodPost, Path: retirePath, Scope: wire.ScopeAdmin, Handler: a.handler(a.change(a.Keys.Retire))},
 		}
 	}
-	return append(keys, []Route{
-		get(checkpointPath, true, a.checkpoint),
-		get(tilePath+"*", true, a.tile),
-		get(bundlePath+"*", false, a.bundle),
-		get(inclusionPath, true, a.inclusion),
-		get(consistencyPath, true, a.consistency),
-		get(entriesPath, false, a.entries),
-		get(entriesPath+"/:index", false, a.entry),
-		get(receiptPath+"/:index", false, a.receipt),
+	return append(keys, []wire.Route{
+		get(checkpointPath, wire.Public, a.checkpoint),
+		get(tilePath+"*", wire.Public, a.tile),
+		get(bundlePath+"*", wire.ScopeAudit, a.bundle),
+		get(inclusionPath, wire.Public, a.inclusion),
+		get(consistencyPath, wire.Public, a.consistency),
+		get(entriesPath, wire.ScopeAudit, a.entries),
+		get(entriesPath+"/:index", wire.ScopeAudit, a.entry),
+		get(receiptPath+"/:index", wire.ScopeAudit, a.receipt),
 	}...)
 }
 
-func (a *api) witnessRoutes() []Route {
+func (a *api) witnessRoutes() []wire.Route {
 	protocol := http.StripPrefix(witnessPath, a.Witness.Handler())
-	return []Route{
-		{Method: http.MethodPost, Path: witnessPath + "/add-checkpoint", Public: true, Handler: protocol},
-		{Method: http.MethodGet, Path: witnessPath + "/:origin/checkpoint", Public: true, Handler: protocol},
-		{Method: http.MethodGet, Path: evidencePath, Handler: a.handler(a.evidence)},
+	return []wire.Route{
+		{Method: http.MethodPost, Path: witnessPath + "/add-checkpoint", Scope: wire.Public, Handler: protocol},
+		{Method: http.MethodGet, Path: witnessPath + "/:origin/checkpoint", Scope: wire.Public, Handler: protocol},
+		{Method: http.MethodGet, Path: evidencePath, Scope: wire.ScopeAudit, Handler: a.handler(a.evidence)},
 	}
 }
 
@@ -141,7 +131,7 @@ func (a *api) handler(serve handler) http.Handler {
 		ctx, cancel := context.WithTimeout(r.Context(), a.Timeout)
 		defer cancel()
 		if err := serve(w, r.WithContext(ctx)); err != nil {
-			a.fail(w, err)
+			wire.Refuse(w, a.Log, wire.From(err, refusal))
 		}
 	})
 }
@@ -149,17 +139,13 @@ func (a *api) handler(serve handler) http.Handler {
 //go:embed openapi.yaml
 var openapi []byte
 
-func specification(w http.ResponseWriter, _ *http.Request) {
-	send(w, "application/yaml", cacheNot, openapi)
-}
-
 func (a *api) evidence(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
+	if _, err := wire.Parameters(r); err != nil {
 		return err
 	}
 	list, err := witness.ListEvidence(a.Witness.Dir)
 	if err != nil {
 		return err
 	}
-	return sendJSON(w, map[string]any{"evidence": list})
+	return wire.SendJSON(w, http.StatusOK, map[string]any{"evidence": list})
 }

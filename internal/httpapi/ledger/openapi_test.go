@@ -17,6 +17,7 @@ import (
 
 	"github.com/westworld-charter/charter/internal/keyring"
 	"github.com/westworld-charter/charter/internal/ledger"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // document is the OpenAPI document as JSON values, and as schemas.
@@ -67,11 +68,11 @@ func TestDocumentedRoutes(t *testing.T) {
 		served[path] = true
 		op := child(t, doc, "paths", path, strings.ToLower(r.Method))
 		open, stated := op["security"].([]any)
-		if public := stated && len(open) == 0; public != r.Public {
-			t.Errorf("%s: public is %v, and the document says %v", path, r.Public, public)
+		if public := stated && len(open) == 0; public != (r.Scope == wire.Public) {
+			t.Errorf("%s: for %s, and the document says %v", path, r.Scope, public)
 		}
-		if tags, _ := op["tags"].([]any); slices.Contains(tags, any("admin")) != r.Admin {
-			t.Errorf("%s: admin is %v, and its tags are %v", path, r.Admin, tags)
+		if tags, _ := op["tags"].([]any); slices.Contains(tags, any("admin")) != (r.Scope == wire.ScopeAdmin) {
+			t.Errorf("%s: for %s, and its tags are %v", path, r.Scope, tags)
 		}
 	}
 	for path := range child(t, doc, "paths") {
@@ -122,12 +123,12 @@ func TestDocumentedExamples(t *testing.T) {
 	}
 	s.ring = ring
 	for _, call := range []struct{ method, path, media string }{
-		{http.MethodPost, rotatePath, typeJSON}, {http.MethodGet, keysPath, "text/plain"}, {http.MethodPost, retirePath, typeJSON},
+		{http.MethodPost, rotatePath, wire.TypeJSON}, {http.MethodGet, keysPath, "text/plain"}, {http.MethodPost, retirePath, wire.TypeJSON},
 	} {
 		media := child(t, doc, "paths", call.path, strings.ToLower(call.method), "responses", "200", "content", call.media)
 		a := s.do(call.method, call.path, operator, "").want(t, 200)
 		var got any = string(a.body)
-		if call.media == typeJSON {
+		if call.media == wire.TypeJSON {
 			if got, err = jsonschema.UnmarshalJSON(bytes.NewReader(a.body)); err != nil {
 				t.Fatal(err)
 			}
@@ -169,8 +170,8 @@ func TestDocumentedParameters(t *testing.T) {
 	s := newSite(t, 1)
 	for _, p := range list {
 		name, _ := p.(map[string]any)["name"].(string)
-		var f fault
-		if a := s.get("/v1/ledger/entries?" + name + "=~"); json.Unmarshal(a.body, &f) == nil && len(f.Errors) > 0 && f.Errors[0].Code == codeUnknownField {
+		var f wire.Error
+		if a := s.get("/v1/ledger/entries?" + name + "=~"); json.Unmarshal(a.body, &f) == nil && len(f.Errors) > 0 && f.Errors[0].Code == wire.CodeUnknownField {
 			t.Errorf("%s is not known", name)
 		}
 	}
@@ -198,7 +199,7 @@ func TestErrorCodesAreDocumented(t *testing.T) {
 			t.Fatal(err)
 		}
 		found := constant.FindAllSubmatch(source, -1)
-		if len(found) < 8 {
+		if len(found) < 3 {
 			t.Errorf("%s: only %d codes were found", file, len(found))
 		}
 		for _, m := range found {

@@ -10,18 +10,19 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/westworld-charter/charter/internal/ledger"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // checkpoint is the latest head (C2SP tlog-tiles).
 func (a *api) checkpoint(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
+	if _, err := wire.Parameters(r); err != nil {
 		return err
 	}
 	signed, err := a.Reader.Checkpoint(r.Context())
 	if err != nil {
 		return err
 	}
-	send(w, typeText, cacheNot, signed)
+	wire.Send(w, http.StatusOK, wire.TypeText, wire.NoCache, signed)
 	return nil
 }
 
@@ -30,7 +31,7 @@ func (a *api) checkpoint(w http.ResponseWriter, r *http.Request) error {
 func pathOf(r *http.Request, bundle bool) (ledger.TilePath, error) {
 	p, err := ledger.ParseTilePath(strings.TrimPrefix(r.URL.Path, ledgerPath+"/"))
 	if err != nil || p.Entries != bundle {
-		return p, missing("no tile has this path")
+		return p, wire.Missing("no tile has this path")
 	}
 	return p, nil
 }
@@ -45,7 +46,7 @@ func (a *api) tile(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	send(w, typeBytes, cacheForever, data)
+	wire.Send(w, http.StatusOK, wire.TypeBytes, cacheForever, data)
 	return nil
 }
 
@@ -66,7 +67,7 @@ func (a *api) bundle(w http.ResponseWriter, r *http.Request) error {
 		}
 		w.Header().Set("Content-Encoding", "gzip")
 	}
-	send(w, typeBytes, cachePrivate, data)
+	wire.Send(w, http.StatusOK, wire.TypeBytes, cachePrivate, data)
 	return nil
 }
 
@@ -104,7 +105,7 @@ func compress(data []byte) ([]byte, error) {
 // inclusion proves an entry to be in the tree of a size, the latest one unless
 // the request names another.
 func (a *api) inclusion(w http.ResponseWriter, r *http.Request) error {
-	q, err := parameters(r, "index", "size")
+	q, err := wire.Parameters(r, "index", "size")
 	if err != nil {
 		return err
 	}
@@ -113,20 +114,20 @@ func (a *api) inclusion(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if q.Get("index") == "" {
-		return wrong(codeInvalidValue, "index", "index is required")
+		return wire.Wrong(wire.CodeInvalidValue, "index", "index is required")
 	}
-	index, err := number("index", q.Get("index"), 0)
+	index, err := wire.Number("index", q.Get("index"), 0)
 	if err != nil {
 		return err
 	}
 	if index >= size {
-		return missing("entry %d is not in the tree of size %d", index, size)
+		return wire.Missing("entry %d is not in the tree of size %d", index, size)
 	}
 	proof, err := a.Reader.Inclusion(r.Context(), index, size)
 	if err != nil {
 		return err
 	}
-	return sendJSON(w, struct {
+	return wire.SendJSON(w, http.StatusOK, struct {
 		Index  uint64           `json:"index"`
 		Size   uint64           `json:"size"`
 		Hashes tlog.RecordProof `json:"hashes"` // from the leaf's sibling up
@@ -135,7 +136,7 @@ func (a *api) inclusion(w http.ResponseWriter, r *http.Request) error {
 
 // consistency proves that the tree of a size continues that of an older size.
 func (a *api) consistency(w http.ResponseWriter, r *http.Request) error {
-	q, err := parameters(r, "old", "size")
+	q, err := wire.Parameters(r, "old", "size")
 	if err != nil {
 		return err
 	}
@@ -144,20 +145,20 @@ func (a *api) consistency(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if q.Get("old") == "" {
-		return wrong(codeInvalidValue, "old", "old is required")
+		return wire.Wrong(wire.CodeInvalidValue, "old", "old is required")
 	}
-	old, err := number("old", q.Get("old"), 0)
+	old, err := wire.Number("old", q.Get("old"), 0)
 	if err != nil {
 		return err
 	}
 	if old > size {
-		return wrong(codeInvalidValue, "old", "old is larger than size: %d and %d", old, size)
+		return wire.Wrong(wire.CodeInvalidValue, "old", "old is larger than size: %d and %d", old, size)
 	}
 	proof, err := a.Reader.Consistency(r.Context(), old, size)
 	if err != nil {
 		return err
 	}
-	return sendJSON(w, struct {
+	return wire.SendJSON(w, http.StatusOK, struct {
 		Old    uint64         `json:"old"`
 		Size   uint64         `json:"size"`
 		Hashes tlog.TreeProof `json:"hashes"`
@@ -178,9 +179,9 @@ func (a *api) size(r *http.Request, text string) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	size, err := number("size", text, have)
+	size, err := wire.Number("size", text, have)
 	if err == nil && size > have {
-		return 0, missing("the ledger has %d entries, not %d", have, size)
+		return 0, wire.Missing("the ledger has %d entries, not %d", have, size)
 	}
 	return size, err
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/westworld-charter/charter/internal/ledger"
 	"github.com/westworld-charter/charter/internal/ledger/ledgertest"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // tileClient is a reader of x/mod over our HTTP API. It does nothing of its own
@@ -184,8 +185,8 @@ func TestNoSuchTile(t *testing.T) {
 		"0/+01",
 	} {
 		a := s.get("/v1/ledger/tile/"+path).want(t, 404)
-		var f fault
-		if err := json.Unmarshal(a.body, &f); err != nil || f.Code != codeNotFound {
+		var f wire.Error
+		if err := json.Unmarshal(a.body, &f); err != nil || f.Code != wire.CodeNotFound {
 			t.Errorf("%s: %s", path, a.body)
 		}
 	}
@@ -240,8 +241,8 @@ func TestAuthorisation(t *testing.T) {
 		t.Errorf("the key was changed to %s", key)
 	}
 	for _, r := range s.routes { // what the names of entries could leak through is named here
-		if r.Public != (!r.Admin && r.Path != entriesPath && r.Path != entriesPath+"/:index" && r.Path != bundlePath+"*" && r.Path != receiptPath+"/:index" && r.Path != evidencePath) {
-			t.Errorf("%s: public is %v", r.Path, r.Public)
+		if (r.Scope == wire.Public) != (r.Scope != wire.ScopeAdmin && r.Path != entriesPath && r.Path != entriesPath+"/:index" && r.Path != bundlePath+"*" && r.Path != receiptPath+"/:index" && r.Path != evidencePath) {
+			t.Errorf("%s: for %s", r.Path, r.Scope)
 		}
 	}
 }
@@ -377,14 +378,14 @@ func FuzzTilePath(f *testing.F) {
 				serve = a.bundle
 			}
 			err := serve(w, r)
-			fault, refused := errors.AsType[*fault](err)
+			fault, refused := errors.AsType[*wire.Error](err)
 			switch {
 			case err == nil:
 				p, perr := ledger.ParseTilePath(path)
 				if perr != nil || p.Entries != bundle || !bundle && len(w.body) != p.Width*32 {
 					t.Fatalf("%q: %d bytes, %v", path, len(w.body), perr)
 				}
-			case !refused && !errors.Is(err, ledger.ErrNotFound), refused && fault.status != 404:
+			case !refused && !errors.Is(err, ledger.ErrNotFound), refused && fault.Status != 404:
 				t.Fatalf("%q: %v", path, err)
 			}
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"github.com/westworld-charter/charter/internal/engine"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // slots is how many evaluations run at the same time, their explanations being
@@ -42,13 +43,6 @@ type Build struct {
 	Hostname  string `json:"build_hostname"`
 }
 
-// Route is a handler with the method and the path, in echo's form, that it
-// expects. The router answers other methods with 405.
-type Route struct {
-	Method, Path string
-	Handler      http.Handler
-}
-
 // api holds what the handlers share, fixed after Routes.
 type api struct {
 	Options
@@ -56,12 +50,12 @@ type api struct {
 }
 
 // Routes returns the routes of the API.
-func Routes(o Options) ([]Route, error) {
+func Routes(o Options) ([]wire.Route, error) {
 	if o.Policy == nil || o.Timeout <= 0 || o.MaxBody <= 0 {
 		return nil, errors.New("opaapi: Policy, Timeout and MaxBody are required")
 	}
 	a := &api{Options: o, slots: make(chan struct{}, slots)}
-	var routes []Route
+	var routes []wire.Route
 	for _, r := range []struct {
 		method string
 		paths  []string
@@ -75,7 +69,7 @@ func Routes(o Options) ([]Route, error) {
 		{http.MethodGet, []string{policiesPath + "/*"}, (*call).getModule},
 	} {
 		for _, path := range r.paths {
-			routes = append(routes, Route{r.method, path, a.handler(r.serve)})
+			routes = append(routes, wire.Route{Method: r.method, Path: path, Scope: wire.ScopeAdmin, Handler: a.handler(r.serve)})
 		}
 	}
 	return routes, nil
@@ -126,7 +120,7 @@ func (c *call) begin() error {
 		c.holds = true
 		return nil
 	default:
-		return &fault{status: http.StatusTooManyRequests, Code: "too_many_requests", Message: "too many evaluations are under way, ask again"}
+		return wire.TooMany("too many evaluations are under way, ask again", time.Second)
 	}
 }
 

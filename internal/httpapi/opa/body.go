@@ -10,26 +10,28 @@ import (
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // readBody reads JSON, whatever its type claims to be. YAML, which stock OPA
 // reads as well, is refused.
 func readBody(r *http.Request) ([]byte, error) {
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		return nil, unsupported("this Content-Encoding is not supported, send the body with gzip or as it is")
+		return nil, wire.Unsupported("this Content-Encoding is not supported, send the body with gzip or as it is")
 	}
 	if strings.Contains(r.Header.Get("Content-Type"), "yaml") {
-		return nil, unsupported("YAML is not supported, send application/json")
+		return nil, wire.Unsupported("YAML is not supported, send application/json")
 	}
 	body, err := io.ReadAll(r.Body)
-	if f := faultOf(err); err != nil && f.status == http.StatusInternalServerError {
+	if err == nil {
+		return body, nil
+	}
+	e := wire.Unreadable(err)
+	if e.Status == http.StatusBadRequest {
 		return nil, invalidParameter("the body could not be read: %v", err) // such as damaged gzip
 	}
-	return body, err
-}
-
-func unsupported(message string) error {
-	return &fault{status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Message: message}
+	return nil, e
 }
 
 // decode reads one JSON value; an empty body leaves v alone when it may.

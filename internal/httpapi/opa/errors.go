@@ -1,20 +1,17 @@
 package opaapi
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"os"
 
 	"github.com/westworld-charter/charter/internal/engine"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // Codes of OPA's API that are used here.
 const (
 	codeInvalidParameter = "invalid_parameter"
 	codeNotFound         = "resource_not_found"
-	codeInternal         = "internal_error"
 )
 
 // fault is the body of every error, in OPA's shape. Errors are OPA's own, whose
@@ -48,24 +45,9 @@ func faultOf(err error) *fault {
 	if q, ok := errors.AsType[*engine.QueryError](err); ok {
 		return refusal(q)
 	}
-	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return &fault{status: http.StatusRequestEntityTooLarge, Code: "body_too_large", Message: fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit)}
-	}
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, context.DeadlineExceeded):
-		return &fault{status: http.StatusRequestTimeout, Code: "request_timeout", Message: "the body did not arrive in time"}
-	case errors.Is(err, context.DeadlineExceeded):
-		return &fault{status: http.StatusServiceUnavailable, Code: "timeout", Message: "the evaluation took too long"}
-	case errors.Is(err, context.Canceled):
-		return &fault{status: statusClientClosed, Code: "canceled", Message: "the request was given up"}
-	default:
-		return &fault{status: http.StatusInternalServerError, Code: codeInternal, Message: "internal error"}
-	}
+	e := wire.From(err)
+	return &fault{status: e.Status, Code: e.Code, Message: e.Message}
 }
-
-// statusClientClosed is what nginx made customary for requests whose client left
-// before the answer; only logs and metrics see it.
-const statusClientClosed = 499
 
 // refusal words an error of the engine as OPA does, and what OPA does not know
 // under the code of the engine.
@@ -77,7 +59,7 @@ func refusal(q *engine.QueryError) *fault {
 	case engine.CodeBadQuery:
 		f.Message = "error(s) occurred while compiling query"
 	case engine.CodeEvaluation:
-		f.status, f.Code, f.Message = http.StatusInternalServerError, codeInternal, "error(s) occurred while evaluating query"
+		f.status, f.Code, f.Message = http.StatusInternalServerError, wire.CodeInternal, "error(s) occurred while evaluating query"
 	default:
 		f.status, f.Code, f.Message = http.StatusUnprocessableEntity, q.Code, q.Err.Error()
 		return f

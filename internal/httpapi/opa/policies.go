@@ -7,23 +7,19 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"github.com/westworld-charter/charter/internal/engine"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // policiesPath is where modules are listed; the rest of a path is an id.
 const policiesPath = "/v1/policies"
 
-const (
-	// maxPolicies bounds the list of modules in bytes. Compiled Rego takes some
-	// fifty times the room of its text as JSON.
-	maxPolicies = 64 << 20
-	// maxEcho bounds what is repeated of what a caller wrote, in bytes.
-	maxEcho = 128
-)
+// maxPolicies bounds the list of modules in bytes. Compiled Rego takes some fifty times
+// the room of its text as JSON.
+const maxPolicies = 64 << 20
 
 type policyAnswer struct {
 	Result any `json:"result"`
@@ -68,20 +64,8 @@ func (c *call) getModule() (any, error) {
 	if !ok {
 		return nil, &fault{
 			status: http.StatusNotFound, Code: codeNotFound,
-			Message: fmt.Sprintf("storage_not_found_error: policy id %s", strconv.Quote(cut(id))),
+			Message: fmt.Sprintf("storage_not_found_error: policy id %s", strconv.Quote(wire.Echo(id))),
 		}
 	}
 	return policyAnswer{module{m.ID, m.Text, m.AST}}, nil
-}
-
-// cut ends s after at most maxEcho bytes, between two characters.
-func cut(s string) string {
-	if len(s) <= maxEcho {
-		return s
-	}
-	end := maxEcho
-	for end > 0 && !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end] + "…"
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/westworld-charter/charter/internal/engine"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // explained is the part of an answer that can be too long to be encoded before
@@ -29,7 +30,7 @@ func respond(w http.ResponseWriter, status int, v any, pretty bool) {
 	if err := enc.Encode(v); err != nil {
 		status = http.StatusInternalServerError
 		body.Reset()
-		body.WriteString(`{"code":"` + codeInternal + `","message":"the answer cannot be encoded","errors":[]}` + "\n")
+		body.WriteString(`{"code":"` + wire.CodeInternal + `","message":"the answer cannot be encoded","errors":[]}` + "\n")
 	}
 	h := w.Header()
 	h.Set("Content-Type", "application/json")

@@ -21,6 +21,7 @@ import (
 
 	"github.com/westworld-charter/charter/internal/audit"
 	"github.com/westworld-charter/charter/internal/ledger"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // Paths of this API. OPA puts the partition of its configuration behind them, if it has
@@ -78,7 +79,7 @@ type Options struct {
 	// nothing is left. Nil never limits.
 	Charge func(ctx context.Context, n int) time.Duration
 	// MaxBody bounds a body as it is sent, in bytes; 0 is 1 MiB. The caller enforces it
-	// by [Route.MaxBody] and hands in what it decompresses to.
+	// by [wire.Route.MaxBody] and hands in what it decompresses to.
 	MaxBody int64
 	// MaxContent bounds what a body decompresses to, in bytes; 0 is 16 MiB.
 	MaxContent int64
@@ -89,13 +90,6 @@ type Options struct {
 	Forget time.Duration
 	Now    func() time.Time // nil is time.Now
 	Logger *slog.Logger     // nil logs nothing
-}
-
-// Route is a handler with the method and the path, in echo's form, that it expects.
-type Route struct {
-	Method, Path string
-	MaxBody      int64 // bytes, as they are sent
-	Handler      http.Handler
 }
 
 // API takes uploads. It is safe for concurrent use.
@@ -151,11 +145,11 @@ func (blind) Uploaded(string, int)             {}
 func (blind) DecisionsReported(string, uint64) {}
 
 // Routes returns the routes of the API.
-func (a *API) Routes() []Route {
-	var routes []Route
+func (a *API) Routes() []wire.Route {
+	var routes []wire.Route
 	for path, serve := range map[string]handler{logsPath: a.logs, statusPath: a.status} {
 		for _, p := range []string{path, path + "/*"} {
-			routes = append(routes, Route{Method: http.MethodPost, Path: p, MaxBody: a.MaxBody, Handler: a.handler(path[1:], serve)})
+			routes = append(routes, wire.Route{Method: http.MethodPost, Path: p, Scope: wire.ScopeUpload, MaxBody: a.MaxBody, Handler: a.handler(path[1:], serve)})
 		}
 	}
 	return routes

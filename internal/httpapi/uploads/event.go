@@ -13,6 +13,7 @@ import (
 
 	"github.com/westworld-charter/charter/internal/audit"
 	"github.com/westworld-charter/charter/internal/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // maxID bounds the id of a decision or an instance in bytes.
@@ -36,20 +37,24 @@ type event struct {
 }
 
 // parseEvent reads one event; the error is a problem with its field.
-func parseEvent(text jsontext.Value) (*event, *problem) {
+func parseEvent(text jsontext.Value) (*event, *wire.Problem) {
 	var e event
-	if err := json.Unmarshal(text, &e); err != nil {
-		return &e, &problem{Code: codeWrongType, Message: "a field has the wrong type", Location: fieldOf(err)}
+	if err := wire.DecodeKnown(text, &e); err != nil {
+		return &e, &wire.From(err).Errors[0]
 	}
 	switch {
 	case e.DecisionID == "" || e.Labels["id"] == "":
-		return &e, &problem{codeMissingField, "decision_id and labels.id are required", "decision_id"}
+		return &e, problem(wire.CodeMissingField, "decision_id", "decision_id and labels.id are required")
 	case !printable(e.DecisionID) || !printable(e.Labels["id"]):
-		return &e, &problem{codeInvalidValue, fmt.Sprintf("decision_id and labels.id have at most %d bytes of printable text", maxID), "decision_id"}
+		return &e, problem(wire.CodeInvalidValue, "decision_id", "decision_id and labels.id have at most %d bytes of printable text", maxID)
 	case e.Timestamp.IsZero():
-		return &e, &problem{codeMissingField, "timestamp is required", "timestamp"}
+		return &e, problem(wire.CodeMissingField, "timestamp", "timestamp is required")
 	}
 	return &e, nil
+}
+
+func problem(code, location, format string, args ...any) *wire.Problem {
+	return &wire.Problem{Code: code, Message: fmt.Sprintf(format, args...), Location: location}
 }
 
 func printable(id string) bool {
@@ -57,7 +62,7 @@ func printable(id string) bool {
 }
 
 // decision reads the event as a decision of the charter; nil when it is none.
-func (e *event) decision() (*audit.Reported, *problem) {
+func (e *event) decision() (*audit.Reported, *wire.Problem) {
 	if e.Query != "" {
 		return nil, nil // nobody enforces what an ad-hoc query gives
 	}
@@ -68,7 +73,7 @@ func (e *event) decision() (*audit.Reported, *problem) {
 	r := &audit.Reported{ID: e.DecisionID, At: e.Timestamp, Input: e.question()}
 	if answer == nil {
 		if e.hidden("/result") {
-			return nil, &problem{codeMaskedResult, "a mask of OPA hides the result: whether it was allowed cannot be recorded", "result"}
+			return nil, problem(codeMaskedResult, "result", "a mask of OPA hides the result: whether it was allowed cannot be recorded")
 		}
 		r.Decision = decision.Undetermined(e.revision(), "") // which allows nothing
 		return r, nil

@@ -3,19 +3,15 @@ package uploadsapi
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/westworld-charter/charter/internal/audit"
+	"github.com/westworld-charter/charter/internal/wire"
 )
-
-// maxProblems bounds the events that an answer lists as refused.
-const maxProblems = 20
 
 // leastEvent is fewer bytes than any event of OPA has: two ids and a time alone are more.
 // What is shorter would cost far more memory than it was sent with.
@@ -42,18 +38,18 @@ func more(body []byte, most int64) bool {
 // taken is the answer to decision logs. Events is the sum of Denied, Allowed, Unreadable
 // and Ignored; Repeated and Refused are among the former two.
 type taken struct {
-	Events     int       `json:"events"`
-	Denied     uint64    `json:"denied"`
-	Allowed    uint64    `json:"allowed"`
-	Repeated   uint64    `json:"repeated"`   // were uploaded before
-	Refused    uint64    `json:"refused"`    // are recorded as not this uploader's to report
-	Unreadable int       `json:"unreadable"` // cannot be recorded
-	Ignored    int       `json:"ignored"`    // are no decisions of a charter
-	Errors     []problem `json:"errors"`     // the first of those that are refused or unreadable
+	Events     int            `json:"events"`
+	Denied     uint64         `json:"denied"`
+	Allowed    uint64         `json:"allowed"`
+	Repeated   uint64         `json:"repeated"`   // were uploaded before
+	Refused    uint64         `json:"refused"`    // are recorded as not this uploader's to report
+	Unreadable int            `json:"unreadable"` // cannot be recorded
+	Ignored    int            `json:"ignored"`    // are no decisions of a charter
+	Errors     []wire.Problem `json:"errors"`     // the first of those that are refused or unreadable
 }
 
-func (t *taken) problem(p problem) {
-	if len(t.Errors) < maxProblems {
+func (t *taken) problem(p wire.Problem) {
+	if len(t.Errors) < wire.MaxProblems {
 		t.Errors = append(t.Errors, p)
 	}
 }
@@ -64,29 +60,26 @@ func (t *taken) problem(p problem) {
 func (a *API) logs(w http.ResponseWriter, r *http.Request) (any, error) {
 	who := a.Caller(r.Context())
 	if who.Node == "" && !who.AnyNode {
-		return nil, &fault{
-			status: http.StatusForbidden, Code: codeNodeMismatch,
+		return nil, &wire.Error{
+			Status: http.StatusForbidden, Code: wire.CodeNodeMismatch,
 			Message: "the uploader speaks for no node, so no decision is its to report; its token needs node, or the scope assert",
 		}
 	}
-	body, err := a.read(w, r, a.MaxContent)
+	body, err := read(w, r, a.MaxContent)
 	if err != nil {
 		return nil, err
 	}
 	if most := a.MaxContent / leastEvent; more(body, most) {
-		return nil, &fault{status: http.StatusRequestEntityTooLarge, Code: codeBodyTooLarge, Message: fmt.Sprintf("more than %d events in one upload: these are none of OPA", most)}
+		return nil, &wire.Error{Status: http.StatusRequestEntityTooLarge, Code: wire.CodeBodyTooLarge, Message: fmt.Sprintf("more than %d events in one upload: these are none of OPA", most)}
 	}
 	var events []jsontext.Value
-	if err := json.Unmarshal(body, &events); err != nil {
-		return nil, malformed(err)
+	if err := wire.DecodeKnown(body, &events); err != nil {
+		return nil, err
 	}
 	if wait := a.charge(r.Context(), len(events)); wait > 0 {
-		return nil, &fault{
-			status: http.StatusTooManyRequests, Code: codeTooMany, retry: wait,
-			Message: "too many decisions from this uploader; upload again later, nothing is recorded twice",
-		}
+		return nil, wire.TooMany("too many decisions from this uploader; upload again later, nothing is recorded twice", wait)
 	}
-	answer := taken{Events: len(events), Errors: []problem{}}
+	answer := taken{Events: len(events), Errors: []wire.Problem{}}
 	byInstance, order := map[string][]audit.Reported{}, []string{}
 	for i, text := range events {
 		instance, reported := a.event(i, text, who, &answer)
@@ -135,8 +128,10 @@ func (a *API) event(i int, text jsontext.Value, who Caller, answer *taken) (inst
 		answer.Ignored++
 		return "", nil
 	case !who.AnyNode && r.Input.Node != "" && r.Input.Node != who.Node:
-		r.Refused = codeNodeMismatch
-		answer.problem(problem{codeNodeMismatch, "the decision is about another node than the uploader's; it is recorded as refused", fmt.Sprintf("%d.input.node", i)})
+		r.Refused = wire.CodeNodeMismatch
+		answer.problem(wire.Problem{
+			Code: wire.CodeNodeMismatch, Message: "the decision is about another node than the uploader's; it is recorded as refused", Location: fmt.Sprintf("%d.input.node", i),
+		})
 	}
 	return e.Labels["id"], r
 }
@@ -153,28 +148,4 @@ func (a *API) tell(who Caller, t *taken) {
 		a.Logger.Warn("decisions in an upload of OPA are not as they should be", "principal", who.Principal,
 			"refused", t.Refused, "unreadable", t.Unreadable, "code", t.Errors[0].Code, "field", t.Errors[0].Location)
 	}
-}
-
-// malformed is the 400 of a body that is not what OPA sends.
-func malformed(err error) error {
-	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
-		return wrong(codeInvalidValue, "", "the body is not JSON, or ends too early, at byte %d", syntax.ByteOffset)
-	}
-	return wrong(codeWrongType, fieldOf(err), "the body is not what OPA uploads")
-}
-
-// fieldOf is the field that an error of decoding is about.
-func fieldOf(err error) string {
-	semantic, ok := errors.AsType[*json.SemanticError](err)
-	if !ok {
-		return ""
-	}
-	var field string
-	for token := range semantic.JSONPointer.Tokens() {
-		if field != "" {
-			field += "."
-		}
-		field += token
-	}
-	return cut(field, maxField)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/westworld-charter/charter/internal/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 const (
@@ -74,13 +75,13 @@ func oneOf(text string, known ...string) string {
 
 // decision reads the document of a decision that says at least whether it allows, or
 // how it ended.
-func (o object) decision() (*decision.Decision, *problem) {
+func (o object) decision() (*decision.Decision, *wire.Problem) {
 	outcome := oneOf(o.text("outcome"), decision.Allowed, decision.Denied, decision.Forbidden, decision.UnknownMetric, decision.Suspended,
 		decision.Quarantined, decision.StalePolicy, decision.NoPolicy, decision.InvalidRequest)
 	allow, said := o.flag("allow")
 	switch {
 	case !said && outcome == "":
-		return nil, &problem{codeInvalidValue, "neither allow nor outcome is one of a decision", "result"}
+		return nil, problem(wire.CodeInvalidValue, "result", "neither allow nor outcome is one of a decision")
 	case !said:
 		allow = outcome == decision.Allowed
 	case outcome == "" && allow:
@@ -88,7 +89,7 @@ func (o object) decision() (*decision.Decision, *problem) {
 	case outcome == "":
 		outcome = decision.Denied
 	case !allow && outcome == decision.Allowed:
-		return nil, &problem{codeInvalidValue, "allow is false, and the outcome is allowed", "result.outcome"}
+		return nil, problem(wire.CodeInvalidValue, "result.outcome", "allow is false, and the outcome is allowed")
 	}
 	d := &decision.Decision{
 		Allow: allow, Outcome: outcome, Revision: o.text("revision"), Clause: o.text("clause"),

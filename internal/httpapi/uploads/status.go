@@ -17,6 +17,7 @@ import (
 
 	"github.com/westworld-charter/charter/internal/audit"
 	"github.com/westworld-charter/charter/internal/ledger"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // Limits of what is kept of one instance. More is cut off.
@@ -79,7 +80,7 @@ type bundleStatus struct {
 
 // status takes the status of one OPA.
 func (a *API) status(w http.ResponseWriter, r *http.Request) (any, error) {
-	body, err := a.read(w, r, min(a.MaxContent, maxStatus))
+	body, err := read(w, r, min(a.MaxContent, maxStatus))
 	if err != nil {
 		return nil, err
 	}
@@ -100,12 +101,12 @@ func (a *API) status(w http.ResponseWriter, r *http.Request) (any, error) {
 // parseStatus reads what can be known of an OPA.
 func parseStatus(body []byte) (Instance, error) {
 	var s status
-	if err := json.Unmarshal(body, &s); err != nil {
-		return Instance{}, malformed(err)
+	if err := wire.DecodeKnown(body, &s); err != nil {
+		return Instance{}, err
 	}
 	in := Instance{ID: s.Labels["id"], LogsCode: cut(s.DecisionLogs.Code, maxText), LogsMessage: cut(s.DecisionLogs.Message, maxMessage), Dropped: dropped(s.Metrics)}
 	if in.ID == "" || !printable(in.ID) {
-		return Instance{}, wrong(codeMissingField, "labels.id", "labels.id is required, with at most %d bytes of printable text", maxID)
+		return Instance{}, wire.Wrong(wire.CodeMissingField, "labels.id", "labels.id is required, with at most %d bytes of printable text", maxID)
 	}
 	in.Labels = map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(s.Labels)) {

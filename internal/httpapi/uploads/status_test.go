@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/westworld-charter/charter/internal/ledger"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // statusOf is what an OPA says that has one bundle.
@@ -176,7 +177,7 @@ func TestStatusWhileTheLedgerIsDown(t *testing.T) {
 	s := set(t, nil)
 	up := s.api.Log
 	s.api.Log = down{}
-	if w := s.post("/status", statusOf("opa-1", runsOne)); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), codeAuditUnavailable) {
+	if w := s.post("/status", statusOf("opa-1", runsOne)); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), wire.CodeAuditUnavailable) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 	s.api.Log = up
@@ -194,7 +195,7 @@ func (down) AppendAll(context.Context, []ledger.Entry, ledger.Level) ([]ledger.P
 func TestRefusedStatus(t *testing.T) {
 	s := set(t, nil)
 	for _, body := range []string{"", "[]", "{}", `{"labels":5}`, `{"labels":{"id":""}}`, `{"labels":{"id":"a\u0000"}}`, `{"labels":{"id":"x"},"bundles":[]}`} {
-		if w := s.post("/status", body); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), codeInvalidRequest) {
+		if w := s.post("/status", body); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), wire.CodeInvalidRequest) {
 			t.Errorf("%s: %d %s", body, w.Code, w.Body)
 		}
 	}

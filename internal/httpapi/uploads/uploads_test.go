@@ -17,6 +17,7 @@ import (
 	"github.com/westworld-charter/charter/internal/decision"
 	"github.com/westworld-charter/charter/internal/ledger"
 	"github.com/westworld-charter/charter/internal/ledger/ledgertest"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // memory keeps what is reported.
@@ -137,7 +138,7 @@ func TestDecisions(t *testing.T) {
 		code  string          // that the answer names
 	}{
 		"as it is":        {eventOf(), with(func(*audit.Reported) {}), ""},
-		"another node":    {eventOf(`input={"node":"edge-2"}`), with(func(r *audit.Reported) { r.Input, r.Refused = decision.Input{Node: "edge-2"}, codeNodeMismatch }), codeNodeMismatch},
+		"another node":    {eventOf(`input={"node":"edge-2"}`), with(func(r *audit.Reported) { r.Input, r.Refused = decision.Input{Node: "edge-2"}, wire.CodeNodeMismatch }), wire.CodeNodeMismatch},
 		"no node":         {eventOf(`input={"metric":"m"}`), with(func(r *audit.Reported) { r.Input = decision.Input{Metric: "m"} }), ""},
 		"a masked node":   {eventOf(`input={"node":"**"}`, `masked=["/input/node"]`), with(func(r *audit.Reported) { r.Input = decision.Input{} }), ""},
 		"an erased input": {eventOf(`input=`, `erased=["/input"]`), with(func(r *audit.Reported) { r.Input = decision.Input{} }), ""},
@@ -168,20 +169,20 @@ func TestDecisions(t *testing.T) {
 		"a masked result":  {eventOf(`result="**"`, `masked=["/result"]`), nil, codeMaskedResult},
 		"an erased result": {eventOf(`result=`, `erased=["/result"]`), nil, codeMaskedResult},
 		"an erased allow":  {eventOf(`result={"outcome":"denied"}`, `erased=["/result/allow"]`), with(func(r *audit.Reported) { r.Decision = decision.Decision{Outcome: decision.Denied, Revision: "r-1"} }), ""},
-		"no outcome known": {eventOf(`result={"outcome":"fine"}`), nil, codeInvalidValue},
-		"contradiction":    {eventOf(`result={"allow":false,"outcome":"allowed"}`), nil, codeInvalidValue},
+		"no outcome known": {eventOf(`result={"outcome":"fine"}`), nil, wire.CodeInvalidValue},
+		"contradiction":    {eventOf(`result={"allow":false,"outcome":"allowed"}`), nil, wire.CodeInvalidValue},
 		"unknown words": {eventOf(`result={"allow":false,"severity":"odd","mode":"x","reasons":[{"code":"secret"},5,{"code":"unknown_field","field":"a\u0000b"}]}`), with(func(r *audit.Reported) {
 			r.Decision = decision.Decision{Outcome: decision.Denied, Revision: "r-1", Reasons: []decision.Reason{{Code: decision.CodeUnknownField, Field: "ab"}}}
 		}), ""},
 		"two bundles":        {eventOf(`result={"allow":false}`, `bundles={"a":{"revision":"x"},"b":{"revision":"y"}}`), with(func(r *audit.Reported) { r.Decision = decision.Decision{Outcome: decision.Denied} }), ""},
 		"a state beside it":  {eventOf(`result={"allow":false}`, `bundles={"charter":{"revision":"r-3"},"state":{"revision":"state-7"}}`), with(func(r *audit.Reported) { r.Decision = decision.Decision{Outcome: decision.Denied, Revision: "r-3"} }), ""},
-		"no decision id":     {eventOf(`decision_id=`), nil, codeMissingField},
-		"a long decision id": {eventOf(`decision_id="` + strings.Repeat("x", 200) + `"`), nil, codeInvalidValue},
-		"no instance":        {eventOf(`labels={}`), nil, codeMissingField},
-		"a strange instance": {eventOf(`labels={"id":"a\u0001"}`), nil, codeInvalidValue},
-		"no time":            {eventOf(`timestamp=`), nil, codeMissingField},
-		"labels of a kind":   {eventOf(`labels=5`), nil, codeWrongType},
-		"not an object":      {`7`, nil, codeWrongType},
+		"no decision id":     {eventOf(`decision_id=`), nil, wire.CodeMissingField},
+		"a long decision id": {eventOf(`decision_id="` + strings.Repeat("x", 200) + `"`), nil, wire.CodeInvalidValue},
+		"no instance":        {eventOf(`labels={}`), nil, wire.CodeMissingField},
+		"a strange instance": {eventOf(`labels={"id":"a\u0001"}`), nil, wire.CodeInvalidValue},
+		"no time":            {eventOf(`timestamp=`), nil, wire.CodeMissingField},
+		"labels of a kind":   {eventOf(`labels=5`), nil, wire.CodeWrongType},
+		"not an object":      {`7`, nil, wire.CodeWrongType},
 	} {
 		s := set(t, nil)
 		w := s.post("/logs", "["+c.event+"]")
@@ -231,20 +232,20 @@ func TestRefusedUploads(t *testing.T) {
 		status       int
 		code, detail string
 	}{
-		"nobody's node":      {who: Caller{Principal: "token:x"}, status: 403, code: codeNodeMismatch},
+		"nobody's node":      {who: Caller{Principal: "token:x"}, status: 403, code: wire.CodeNodeMismatch},
 		"any node":           {who: Caller{Principal: "token:x", AnyNode: true}, status: 200},
-		"cut off":            {body: "[" + eventOf()[:100], status: 400, code: codeInvalidRequest, detail: "ends too early"},
-		"an object":          {body: "{}", status: 400, code: codeInvalidRequest},
-		"two texts":          {body: "[][]", status: 400, code: codeInvalidRequest},
-		"a name twice":       {body: `[{"path":"a","path":"b"}]`, status: 400, code: codeInvalidRequest},
-		"not UTF-8":          {body: "[{\"path\":\"\xff\"}]", status: 400, code: codeInvalidRequest},
-		"nothing":            {body: " ", status: 400, code: codeInvalidRequest},
-		"too large":          {body: "[" + strings.Repeat(" ", 5000) + "]", status: 413, code: codeBodyTooLarge, detail: "upload_size_limit_bytes"},
-		"another coding":     {header: []string{"Content-Encoding", "br"}, status: 415, code: codeUnsupportedMedia},
-		"another type":       {header: []string{"Content-Type", "text/plain"}, status: 415, code: codeUnsupportedMedia},
-		"parameters":         {path: "/logs?x=1", status: 400, code: codeInvalidRequest},
-		"the ledger is down": {err: fmt.Errorf("%w: %w", audit.ErrUnavailable, errors.New("disk")), status: 503, code: codeAuditUnavailable},
-		"something else":     {err: errors.New("oh"), status: 500, code: codeInternal},
+		"cut off":            {body: "[" + eventOf()[:100], status: 400, code: wire.CodeInvalidRequest, detail: "ends too early"},
+		"an object":          {body: "{}", status: 400, code: wire.CodeInvalidRequest},
+		"two texts":          {body: "[][]", status: 400, code: wire.CodeInvalidRequest},
+		"a name twice":       {body: `[{"path":"a","path":"b"}]`, status: 400, code: wire.CodeInvalidRequest},
+		"not UTF-8":          {body: "[{\"path\":\"\xff\"}]", status: 400, code: wire.CodeInvalidRequest},
+		"nothing":            {body: " ", status: 400, code: wire.CodeInvalidRequest},
+		"too large":          {body: "[" + strings.Repeat(" ", 5000) + "]", status: 413, code: wire.CodeBodyTooLarge, detail: "upload_size_limit_bytes"},
+		"another coding":     {header: []string{"Content-Encoding", "br"}, status: 415, code: wire.CodeUnsupportedMedia},
+		"another type":       {header: []string{"Content-Type", "text/plain"}, status: 415, code: wire.CodeUnsupportedMedia},
+		"parameters":         {path: "/logs?x=1", status: 400, code: wire.CodeInvalidRequest},
+		"the ledger is down": {err: fmt.Errorf("%w: %w", audit.ErrUnavailable, errors.New("disk")), status: 503, code: wire.CodeAuditUnavailable},
+		"something else":     {err: errors.New("oh"), status: 500, code: wire.CodeInternal},
 	} {
 		s := set(t, func(o *Options) { o.MaxContent = 4096 })
 		if s.memory.err = c.err; c.who != (Caller{}) {
@@ -380,7 +381,7 @@ func TestMoreItemsThanEventsFit(t *testing.T) {
 	s := set(t, func(o *Options) { o.MaxContent = 4096 })
 	for n, want := range map[int]int{32: http.StatusOK, 33: http.StatusRequestEntityTooLarge, 2000: http.StatusRequestEntityTooLarge} {
 		w := s.post("/logs", "[0"+strings.Repeat(",0", n-1)+"]")
-		if w.Code != want || want != http.StatusOK && !strings.Contains(w.Body.String(), codeBodyTooLarge) {
+		if w.Code != want || want != http.StatusOK && !strings.Contains(w.Body.String(), wire.CodeBodyTooLarge) {
 			t.Errorf("%d items: %d %s, want %d", n, w.Code, w.Body, want)
 		}
 	}
