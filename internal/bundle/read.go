@@ -85,11 +85,26 @@ func readEntries(t *tar.Reader, lim Limits, check func(path string) error) (map[
 		if err := checkEntry(header, files, lim, check); err != nil {
 			return nil, err
 		}
-		data, err := io.ReadAll(t)
+		data, err := readFile(t, header.Size)
 		if err != nil {
 			return nil, coded(err, CodeBadArchive, header.Name)
 		}
 		files[header.Name] = data
+	}
+}
+
+// readFile reads a file of the size that its header claims. Room is made for a few
+// times what has arrived, so that a claim alone takes no memory.
+func readFile(r io.Reader, size int64) ([]byte, error) {
+	const first, factor = 64 << 10, 4
+	data := make([]byte, 0, min(size, first))
+	for {
+		n, err := io.ReadFull(r, data[len(data):cap(data)])
+		data = data[:len(data)+n]
+		if err != nil || int64(len(data)) == size {
+			return data, err
+		}
+		data = append(make([]byte, 0, min(size, factor*int64(len(data)))), data...)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -143,6 +144,27 @@ func TestLimits(t *testing.T) {
 		if got := code(t, err); got != tc.want {
 			t.Errorf("%s: code %q, want %q: %v", tc.name, got, tc.want, err)
 		}
+	}
+}
+
+// A header may claim what it likes: room is made for what arrives.
+func TestClaimsTakeNoMemory(t *testing.T) {
+	claim := file("data.json", "")
+	claim.Size = 400 << 20
+	var out bytes.Buffer
+	if err := tar.NewWriter(&out).WriteHeader(&claim); err != nil {
+		t.Fatal(err)
+	}
+	data := compress(t, append(out.Bytes(), make([]byte, 100<<10)...))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := bundle.Read(bytes.NewReader(data), bundle.Limits{})
+	runtime.ReadMemStats(&after)
+	if got := code(t, err); got != bundle.CodeBadArchive {
+		t.Errorf("code %q: %v", got, err)
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > 8<<20 {
+		t.Errorf("a claim of 400 MiB took %d bytes", took)
 	}
 }
 

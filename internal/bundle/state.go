@@ -177,6 +177,14 @@ func (s *State) Sequence() int64 { return s.sequence }
 // Revision returns what the manifest says: "state-" and the sequence.
 func (s *State) Revision() string { return statePrefix + strconv.FormatInt(s.sequence, 10) }
 
+// Size returns how many bytes the files of the bundle have.
+func (s *State) Size() (n int64) {
+	for _, data := range s.files {
+		n += int64(len(data))
+	}
+	return n
+}
+
 // Document returns data.charter_state; numbers are of type [json.Number]. It must not be
 // modified.
 func (s *State) Document() map[string]any { return s.document }

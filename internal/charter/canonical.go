@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"hash"
 	"maps"
 	"reflect"
 	"slices"
@@ -17,14 +18,16 @@ import (
 // the same canonical form.
 func (c *Charter) Canonical() []byte {
 	w := canonicalWriter{}
-	w.fields(newPlanner().plan(reflect.TypeFor[Charter]()), reflect.ValueOf(c).Elem(), 0, "")
+	w.charter(c)
 	return w.out
 }
 
 // Digest is "sha256:" and the hexadecimal hash of [Charter.Canonical].
 func (c *Charter) Digest() string {
-	sum := sha256.Sum256(c.Canonical())
-	return "sha256:" + hex.EncodeToString(sum[:])
+	w := canonicalWriter{hash: sha256.New()}
+	w.charter(c)
+	w.hash.Write(w.out) // a hash takes every byte
+	return "sha256:" + hex.EncodeToString(w.hash.Sum(nil))
 }
 
 // Revision names this very charter: its name, version and the first 12
@@ -36,15 +39,27 @@ func (c *Charter) Revision() string {
 
 // canonicalWriter appends YAML in block style.
 type canonicalWriter struct {
-	out []byte
+	out  []byte
+	hash hash.Hash // takes out whenever it is full; nil keeps everything
+}
+
+func (w *canonicalWriter) charter(c *Charter) {
+	w.fields(newPlanner().plan(reflect.TypeFor[Charter]()), reflect.ValueOf(c).Elem(), 0, "")
 }
 
 // line begins a line: the indent, then the lead once ("- " of a list item).
 func (w *canonicalWriter) line(depth int, lead string) {
-	for range depth*2 - len(lead) {
-		w.out = append(w.out, ' ')
+	const full = 16 << 10
+	if w.hash != nil && len(w.out) >= full {
+		w.hash.Write(w.out)
+		w.out = w.out[:0]
 	}
-	w.out = append(w.out, lead...)
+	const blanks = "                                "
+	indent := depth*2 - len(lead)
+	for ; indent > len(blanks); indent -= len(blanks) {
+		w.out = append(w.out, blanks...)
+	}
+	w.out = append(append(w.out, blanks[:indent]...), lead...)
 }
 
 // fields writes the fields of a struct that are not empty, the first one behind

@@ -1,6 +1,8 @@
 package charter
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +12,18 @@ import (
 	"gopkg.in/yaml.v3"
 	"pgregory.net/rapid"
 )
+
+// Digests are made without the whole canonical form in memory.
+func TestDigestIsOfTheCanonicalForm(t *testing.T) {
+	c, list := Parse("large.yaml", largeCharter(1000))
+	if c == nil {
+		t.Fatal(list)
+	}
+	sum := sha256.Sum256(c.Canonical())
+	if got, want := c.Digest(), "sha256:"+hex.EncodeToString(sum[:]); got != want {
+		t.Errorf("digest %s, want %s", got, want)
+	}
+}
 
 // The canonical form is what digests are made of: a change of its bytes changes
 // the revision of every charter, so it must be meant.

@@ -44,7 +44,7 @@ func (d *decoder) text(f *field, n *node) (string, bool) {
 		return "", false
 	}
 	for _, c := range s {
-		if hidden(c) && c != '\n' && c != '\t' {
+		if (c < ' ' || c >= 0x7f) && hidden(c) && c != '\n' && c != '\t' {
 			d.errorf(n, codeControl, "the text contains U+%04X, which is invisible or moves text", c).Fix = "remove the character"
 			return "", false
 		}
@@ -164,6 +164,9 @@ func (d *decoder) emptyList(f *field, n *node) {
 // unique reports values that occur twice, the empty ones aside.
 func (d *decoder) unique(values []string, places []*node, code, format string) {
 	const few = 8
+	if slices.IsSortedFunc(values, ascending) {
+		return // as the canonical form has them
+	}
 	var first map[string]int
 	if len(values) > few {
 		first = make(map[string]int, len(values))
@@ -183,6 +186,14 @@ func (d *decoder) unique(values []string, places []*node, code, format string) {
 		diagnostic.Fix = "remove one of the two"
 		diagnostic.Related = []diag.Related{{Pos: d.at(places[at]), Message: "first written here"}}
 	}
+}
+
+// ascending orders texts so that two which are the same are out of order.
+func ascending(a, b string) int {
+	if a > b {
+		return 1
+	}
+	return -1
 }
 
 // textMap decodes a mapping of label names to text.

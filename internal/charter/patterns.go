@@ -258,6 +258,7 @@ func checkGlob(s string) string {
 	stars := 0
 	for i := range len(s) {
 		switch c := s[i]; {
+		case c|0x20 >= 'a' && c|0x20 <= 'z', c >= '0' && c <= '9', c == '_': // nearly all
 		case c == '*':
 			stars++
 			if i > 0 && s[i-1] == '*' {

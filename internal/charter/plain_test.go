@@ -14,6 +14,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/westworld-charter/charter/internal/diag"
+	"github.com/westworld-charter/charter/internal/yamldoc"
 )
 
 // sameTree compares what a reader of charters can see of two trees.
@@ -47,11 +48,11 @@ func comparePlain(t *testing.T, data []byte) (accepted bool) {
 		return false
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(text))
-	doc, err := decodeNode(dec)
+	doc, err := yamldoc.Next(dec)
 	if err != nil {
 		t.Fatalf("accepted what the library refuses: %v\n%s", err, text)
 	}
-	if _, err := decodeNode(dec); err == nil {
+	if _, err := yamldoc.Next(dec); err == nil {
 		t.Fatalf("accepted two documents\n%s", text)
 	}
 	in := inspector{lim: DefaultLimits(), list: &list, cols: newColumns(text)}

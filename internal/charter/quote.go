@@ -60,8 +60,8 @@ func isPlain(s string) bool {
 	for i := 1; i < len(s); i++ {
 		c := s[i]
 		switch {
-		case c|0x20 >= 'a' && c|0x20 <= 'z', c >= '0' && c <= '9':
-		case strings.IndexByte(" _./,()*@+-'", c) >= 0:
+		case c|0x20 >= 'a' && c|0x20 <= 'z', c >= '0' && c <= '9', c == '_':
+		case strings.IndexByte(" ./,()*@+-'", c) >= 0:
 		case c == ':' && s[i+1] != ' ':
 		default:
 			return false

@@ -3,12 +3,12 @@ package charter
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 
 	"gopkg.in/yaml.v3"
 
 	"github.com/westworld-charter/charter/internal/diag"
+	"github.com/westworld-charter/charter/internal/yamldoc"
 )
 
 // parseYAML reads exactly one YAML document and returns its root value. Trees
@@ -21,7 +21,7 @@ func parseYAML(file string, text []byte, lim Limits, list *diag.List) *node {
 		}
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(text))
-	doc, err := decodeNode(dec)
+	doc, err := yamldoc.Next(dec)
 	switch {
 	case errors.Is(err, io.EOF) || err == nil && (len(doc.Content) != 1 || doc.Content[0].Tag == "!!null"):
 		list.Errorf(diag.Pos{File: file}, codeEmpty, "the file holds no charter").Fix = "begin with apiVersion: charter/v1"
@@ -30,7 +30,7 @@ func parseYAML(file string, text []byte, lim Limits, list *diag.List) *node {
 		syntaxError(file, text, dec, err, list)
 		return nil
 	}
-	if next, err := decodeNode(dec); err == nil {
+	if next, err := yamldoc.Next(dec); err == nil {
 		list.Errorf(diag.Pos{File: file, Line: next.Line, Col: next.Column}, codeDocuments, "a second YAML document begins here").
 			Fix = "write one charter per file"
 		return nil
@@ -45,21 +45,6 @@ func parseYAML(file string, text []byte, lim Limits, list *diag.List) *node {
 		return nil
 	}
 	return root
-}
-
-// decodeNode returns the next document. The YAML library reports some hostile
-// input by panicking.
-func decodeNode(dec *yaml.Decoder) (doc *yaml.Node, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			doc, err = nil, fmt.Errorf("yaml: %v", r)
-		}
-	}()
-	doc = new(yaml.Node)
-	if err := dec.Decode(doc); err != nil {
-		return nil, err
-	}
-	return doc, nil
 }
 
 // inspector turns a tree of the library into nodes, and refuses what charters
