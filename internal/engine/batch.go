@@ -20,7 +20,7 @@ func (e *Engine) DecideBatch(ctx context.Context, questions []decision.Input) []
 	s := e.active.Load()
 	if s == nil {
 		for i := range answers {
-			answers[i] = signed(decision.Unloaded())
+			answers[i] = e.signed(decision.Unloaded())
 		}
 		return answers
 	}
@@ -29,8 +29,8 @@ func (e *Engine) DecideBatch(ctx context.Context, questions []decision.Input) []
 		answers[i] = b.decide(ctx, i, &questions[i])
 	}
 	for i := range answers {
-		s.suggest(&answers[i], questions[i].Metric)
-		answers[i] = signed(answers[i])
+		answers[i].Suggestion = s.suggestion(&answers[i], questions[i].Metric)
+		answers[i] = e.signed(answers[i])
 	}
 	return answers
 }
@@ -51,7 +51,7 @@ func (b *batch) decide(ctx context.Context, i int, in *decision.Input) decision.
 			b.stripe(k).repeated.Add(1)
 			return b.answers[first]
 		}
-		d, err := b.recall(ctx, k, in, here)
+		d, err := b.recall(ctx, k, in)
 		if err == nil && ordinary(d) && !b.broken.Load() {
 			b.byKey[k] = i
 		}
@@ -63,7 +63,7 @@ func (b *batch) decide(ctx context.Context, i int, in *decision.Input) decision.
 		return b.answers[first]
 	}
 	b.engine.counters[0].bypassed.Add(1)
-	d, err := b.evaluate(ctx, in, here)
+	d, err := b.evaluate(ctx, in)
 	if err == nil {
 		b.byText[string(b.text)] = i
 	}

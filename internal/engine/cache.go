@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"math/bits"
 	"reflect"
 	"sync/atomic"
 	"time"
@@ -14,7 +15,10 @@ import (
 const (
 	defaultCacheSize   = 1 << 16
 	defaultVerifyEvery = 1 << 10
+	maxAsked           = 1 << 14 // a power of two
 	verifyPause        = 20 * time.Millisecond
+	verifyShare        = 100
+	maxRest            = 10 * time.Second
 )
 
 // Options are those of an [Engine]. The zero value is the recommended one.
@@ -22,21 +26,22 @@ type Options struct {
 	// CacheSize is how many answers are kept per policy: 65,536 when 0, none and
 	// no cache at all when negative. An entry takes about a kilobyte.
 	CacheSize int
-	// VerifyEvery is how many hits go by for one that is evaluated all the same
-	// and compared: all are when 1, none when negative. 0 is one in 1,024 and at
-	// most fifty a second, so that many hits stay cheap.
+	// VerifyEvery is how many hits go by for one that the reference evaluator decides
+	// as well, to compare, and how many evaluations: all are when 1, none when negative.
+	// 0 is one in 1,024, at most fifty a second and for a hundredth of the time, so that
+	// many answers stay cheap.
 	VerifyEvery int
-	// OnMismatch is called, in the goroutine that found it, when a cached answer
-	// was not the evaluated one: a defect of the engine. The cache of that policy
-	// is off by then.
+	// OnMismatch is called, in the goroutine that found it, when an answer was not
+	// that of the reference: a defect of the engine. Cache and plan of that policy
+	// are off by then.
 	OnMismatch func(Mismatch)
 }
 
-// Mismatch is a question whose cached answer was wrong. Neither decision has an
-// id, and neither may be modified.
+// Mismatch is a question whose answer was wrong. Neither decision has an id, and
+// neither may be modified.
 type Mismatch struct {
-	Input             decision.Input
-	Cached, Evaluated decision.Decision
+	Input            decision.Input
+	Given, Reference decision.Decision
 }
 
 // Stats counts decisions since the engine was made, over all policies.
@@ -45,8 +50,8 @@ type Stats struct {
 	Misses   uint64 // evaluated and kept
 	Bypassed uint64 // evaluated because the question has no key, or there is no cache
 	Repeated uint64 // answered like an equal question of the same batch
-	Verified uint64 // hits that were evaluated and compared
-	// Mismatches are hits that were not confirmed; more than 0 is an alarm.
+	Verified uint64 // answers that were compared with those of the reference
+	// Mismatches are answers that were not confirmed; more than 0 is an alarm.
 	Mismatches uint64
 	// Entries is how many answers the cache of the active policy holds, about.
 	Entries int
@@ -65,7 +70,15 @@ func (p *pace) ready() bool {
 		return true
 	}
 	now, next := time.Now().UnixNano(), p.next.Load()
-	return (now >= next || now < next-int64(p.pause)) && p.next.CompareAndSwap(next, now+int64(p.pause))
+	return (now >= next || now < next-int64(maxRest)) && p.next.CompareAndSwap(next, now+int64(p.pause))
+}
+
+// rest makes the pause after something that took long so long that it happens for a
+// hundredth of the time at most.
+func (p *pace) rest(took time.Duration) {
+	if rest := min(took*verifyShare, maxRest); p.pause > 0 && rest > p.pause {
+		p.next.Store(time.Now().UnixNano() + int64(rest))
+	}
 }
 
 // stripes is how many sets of counters there are, so that cores that count at
@@ -85,7 +98,20 @@ type snapshot struct {
 	*Policy
 	*shared
 
-	engine *Engine
+	reference *Policy // the same, evaluated by the reference
+	engine    *Engine
+
+	// asked are questions that were answered, in front of answers: for them nobody
+	// need make a key.
+	asked *memo[answered]
+}
+
+// answered is what is remembered of a question.
+type answered struct {
+	holds      span // in which the key, and so the answer, is the same
+	answer     *decision.Decision
+	suggestion string
+	counted    *counters
 }
 
 // shared are the answers of the snapshots of a family. They hold also when a snapshot
@@ -102,19 +128,27 @@ func (e *Engine) following(before *snapshot, p *Policy) *snapshot {
 	if before == nil || before.keys == nil || p.keys == nil || before.keys.family != p.keys.family || before.broken.Load() {
 		return e.snapshot(p)
 	}
-	return &snapshot{Policy: p, shared: before.shared, engine: e}
+	return &snapshot{Policy: p, shared: before.shared, reference: p.Reference(), engine: e, asked: e.newAsked()}
 }
 
 func (e *Engine) snapshot(p *Policy) *snapshot {
-	s := &snapshot{Policy: p, shared: &shared{}, engine: e}
+	s := &snapshot{Policy: p, shared: &shared{}, reference: p.Reference(), engine: e}
 	if p.keys == nil || e.options.CacheSize < 0 {
 		return s
 	}
 	cache, err := otter.New(&otter.Options[key, *decision.Decision]{MaximumSize: e.options.CacheSize})
 	if err == nil { // it is about options that exclude each other
-		s.answers = cache
+		s.answers, s.asked = cache, e.newAsked()
 	}
 	return s
+}
+
+// newAsked has no more room than the cache; nil when there is none.
+func (e *Engine) newAsked() *memo[answered] {
+	if e.options.CacheSize < 0 {
+		return nil
+	}
+	return newMemo[answered](min(maxAsked, 1<<bits.Len(uint(e.options.CacheSize))))
 }
 
 // off says why there is no cache, "" when there is one.
@@ -123,7 +157,7 @@ func (s *snapshot) off() string {
 	case s.answers == nil && s.keys != nil:
 		return "caching is turned off"
 	case s.broken.Load():
-		return "a cached decision was not the evaluated one"
+		return "a decision was not that of the reference evaluator"
 	default:
 		return s.uncached
 	}
@@ -151,58 +185,85 @@ func (s *snapshot) stripe(k key) *counters {
 	return &s.engine.counters[(k.metric*7+k.node)%stripes]
 }
 
-// decide answers from the cache or by evaluation. The answer is shared.
-func (s *snapshot) decide(ctx context.Context, in *decision.Input) (*decision.Decision, error) {
-	k, ok := s.key(in)
-	if !ok {
-		s.stripe(key{metric: uint32(len(in.Metric))}).bypassed.Add(1)
-		return s.evaluate(ctx, in, anywhere)
+// decide answers from the cache or by evaluation. The answer is shared, the suggestion
+// belongs to the question.
+func (s *snapshot) decide(ctx context.Context, in *decision.Input) (d *decision.Decision, suggestion string, err error) {
+	var r reading
+	if s.answers == nil || s.broken.Load() || !s.keys.read(in, &r) {
+		return s.bypass(ctx, in)
 	}
-	return s.recall(ctx, k, in, anywhere)
+	if last := s.asked.getBytes(r.text()); last != nil && last.holds.has(r.now) {
+		d, err = s.hit(ctx, last.counted, in, last.answer)
+		return d, last.suggestion, err
+	}
+	k, holds, ok := s.keys.keyOf(in, &r)
+	if !ok {
+		return s.bypass(ctx, in)
+	}
+	d, err = s.recall(ctx, k, in)
+	suggestion = s.suggestion(d, in.Metric)
+	if err == nil && r.size > 0 && ordinary(d) && !s.broken.Load() {
+		s.asked.put(r.text(), answered{holds, d, suggestion, s.stripe(k)})
+	}
+	return d, suggestion, err
 }
 
-func (s *snapshot) recall(ctx context.Context, k key, in *decision.Input, on where) (*decision.Decision, error) {
+func (s *snapshot) bypass(ctx context.Context, in *decision.Input) (*decision.Decision, string, error) {
+	s.stripe(key{metric: uint32(len(in.Metric))}).bypassed.Add(1)
+	d, err := s.evaluate(ctx, in)
+	return d, s.suggestion(d, in.Metric), err
+}
+
+func (s *snapshot) recall(ctx context.Context, k key, in *decision.Input) (*decision.Decision, error) {
 	if s.answers == nil {
 		s.stripe(k).bypassed.Add(1)
-		return s.evaluate(ctx, in, on)
+		return s.evaluate(ctx, in)
 	}
 	cached, ok := s.answers.GetIfPresent(k)
 	if !ok {
 		s.stripe(k).misses.Add(1)
 		s.engine.recent.add(in)
-		return s.learn(ctx, k, in, on)
+		return s.learn(ctx, k, in)
 	}
-	hits := s.stripe(k).hits.Add(1)
-	if every := s.engine.options.VerifyEvery; every > 0 && hits%uint64(every) == 0 && s.engine.pace.ready() {
-		return s.verify(ctx, k, in, on, cached)
+	return s.hit(ctx, s.stripe(k), in, cached)
+}
+
+// hit counts an answer from the cache and, now and then, has it verified.
+func (s *snapshot) hit(ctx context.Context, counted *counters, in *decision.Input, cached *decision.Decision) (*decision.Decision, error) {
+	if s.engine.due(counted.hits.Add(1)) {
+		return s.verify(ctx, in, cached)
 	}
 	return cached, nil
 }
 
-// evaluate decides by evaluation. What is kept of it names its sources already, so
-// that a hit costs nothing more.
-func (s *snapshot) evaluate(ctx context.Context, in *decision.Input, on where) (*decision.Decision, error) {
-	var d decision.Decision
-	var err error
-	if on == here {
-		d, err = s.Policy.Decide(ctx, *in)
-	} else {
-		d, err = s.engine.workers.decide(ctx, s.Policy, in)
+// due reports whether the nth answer is to be compared with that of the reference.
+func (e *Engine) due(n uint64) bool {
+	every := e.options.VerifyEvery
+	return every > 0 && n%uint64(every) == 0 && e.pace.ready()
+}
+
+// evaluate decides by evaluation: by the plan as long as it was never wrong.
+func (s *snapshot) evaluate(ctx context.Context, in *decision.Input) (*decision.Decision, error) {
+	if s.broken.Load() {
+		return s.ask(ctx, s.reference, in)
 	}
+	d, err := s.ask(ctx, s.Policy, in)
+	if err == nil && s.engine.due(s.engine.evaluations.Add(1)) {
+		return s.verify(ctx, in, d)
+	}
+	return d, err
+}
+
+// ask has a policy evaluate. What is kept of the answer names its sources already, so
+// that a hit costs nothing more.
+func (s *snapshot) ask(ctx context.Context, p *Policy, in *decision.Input) (*decision.Decision, error) {
+	d, err := p.Decide(ctx, *in)
 	d = s.Locate(d)
 	return &d, err
 }
 
-// where is the goroutine of an evaluation.
-type where bool
-
-const (
-	anywhere where = false // one of a worker: this one may be new
-	here     where = true  // this one, which evaluates many questions
-)
-
-func (s *snapshot) learn(ctx context.Context, k key, in *decision.Input, on where) (*decision.Decision, error) {
-	d, err := s.evaluate(ctx, in, on)
+func (s *snapshot) learn(ctx context.Context, k key, in *decision.Input) (*decision.Decision, error) {
+	d, err := s.evaluate(ctx, in)
 	if err == nil && ordinary(d) {
 		s.answers.Set(k, d)
 	}
@@ -223,21 +284,24 @@ func ordinary(d *decision.Decision) bool {
 	return true
 }
 
-// verify evaluates a hit. When the cache was wrong, it is off from then on and
-// the evaluated answer counts.
-func (s *snapshot) verify(ctx context.Context, k key, in *decision.Input, on where, cached *decision.Decision) (*decision.Decision, error) {
-	d, err := s.evaluate(ctx, in, on)
+// verify has the reference decide what was answered. When the answer was wrong, that of
+// the reference counts, and neither cache nor plan is used from then on.
+func (s *snapshot) verify(ctx context.Context, in *decision.Input, given *decision.Decision) (*decision.Decision, error) {
+	began := time.Now()
+	d, err := s.ask(ctx, s.reference, in)
+	s.engine.pace.rest(time.Since(began))
 	if err != nil && ctx.Err() != nil {
-		return cached, nil // no time left to verify: a hit like any other
+		return given, nil // no time left to verify
 	}
-	s.stripe(k).verified.Add(1)
-	if err == nil && reflect.DeepEqual(*d, *cached) {
+	counted := &s.engine.counters[len(in.Metric)%stripes]
+	counted.verified.Add(1)
+	if err == nil && reflect.DeepEqual(*d, *given) {
 		return d, nil
 	}
-	s.stripe(k).mismatches.Add(1)
+	counted.mismatches.Add(1)
 	s.broken.Store(true)
 	if report := s.engine.options.OnMismatch; report != nil {
-		report(Mismatch{Input: *in, Cached: *cached, Evaluated: *d})
+		report(Mismatch{Input: *in, Given: *given, Reference: *d})
 	}
 	return d, err
 }

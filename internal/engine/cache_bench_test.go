@@ -18,7 +18,7 @@ func BenchmarkCache(b *testing.B) {
 			edit(&in)
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := s.decide(b.Context(), &in); err != nil {
+				if _, _, err := s.decide(b.Context(), &in); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -26,6 +26,16 @@ func BenchmarkCache(b *testing.B) {
 	}
 	b.Run("hit", ask(Options{VerifyEvery: -1}, func(*decision.Input) {}))
 	b.Run("hit, verified by the way", ask(Options{}, func(*decision.Input) {}))
+	b.Run("hit of a question that is not remembered", func(b *testing.B) {
+		s, in := active(compiled(b, nil), Options{VerifyEvery: -1}).active.Load(), question("node_cpu_seconds_total")
+		b.ReportAllocs()
+		for b.Loop() {
+			k, _ := s.key(&in)
+			if _, err := s.recall(b.Context(), k, &in); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 	b.Run("off", ask(Options{CacheSize: -1}, func(*decision.Input) {}))
 	b.Run("bypass", ask(Options{}, func(in *decision.Input) { in.Node = "edge-13" }))
 	b.Run("miss", func(b *testing.B) {
@@ -35,7 +45,7 @@ func BenchmarkCache(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			s.answers.Invalidate(k)
-			if _, err := s.decide(b.Context(), &in); err != nil {
+			if _, _, err := s.decide(b.Context(), &in); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -53,7 +63,7 @@ func BenchmarkCache(b *testing.B) {
 		b.RunParallel(func(pb *testing.PB) {
 			for i := 0; pb.Next(); i++ {
 				in := question([...]string{"node_cpu_x", "latency_p50", "node_load", "aa_x"}[i%4])
-				_, _ = s.decide(context.Background(), &in)
+				_, _, _ = s.decide(context.Background(), &in)
 			}
 		})
 	})

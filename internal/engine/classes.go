@@ -35,15 +35,15 @@ type classes struct {
 // of returns the class of a name, which is not 0; false when no valid question has
 // the name or there are too many classes. The cost follows the length of the name, not the size of the charter.
 func (c *classes) of(name string) (uint32, bool) {
-	if class, ok := c.memo.get(name); ok {
-		return class, true
+	if class := c.memo.get(name); class != nil {
+		return *class, true
 	}
-	if !valid(name) {
+	if name == "" || !valid(name) {
 		return 0, false
 	}
 	class, ok := c.resolve(name)
 	if ok {
-		c.memo.put(name, class)
+		c.memo.put([]byte(name), class)
 	}
 	return class, ok
 }
@@ -115,15 +115,15 @@ func (n *numbering) of(text string) (uint32, bool) {
 	if text == "" {
 		return 0, true
 	}
-	if number, ok := n.memo.get(text); ok {
-		return number, true
+	if number := n.memo.get(text); number != nil {
+		return *number, true
 	}
 	if !n.valid(text) {
 		return 0, false
 	}
 	number, ok := n.numbers.of([]byte(text))
 	if ok {
-		n.memo.put(text, number)
+		n.memo.put([]byte(text), number)
 	}
 	return number, ok
 }

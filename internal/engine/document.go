@@ -1,10 +1,7 @@
 package engine
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
-	"io"
 	"unicode/utf8"
 
 	"github.com/westworld-charter/charter/internal/bundle"
@@ -77,21 +74,4 @@ func clone(v any) (copied any, ok bool) {
 	default:
 		return nil, false
 	}
-}
-
-// decodeObject reads one JSON object with numbers as they are written.
-func decodeObject(text []byte) (map[string]any, error) {
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.UseNumber()
-	var data map[string]any
-	if err := dec.Decode(&data); err != nil {
-		return nil, err
-	}
-	if data == nil {
-		return nil, errors.New("not an object")
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("more than one JSON value")
-	}
-	return data, nil
 }

@@ -24,10 +24,13 @@ type Engine struct {
 	options  Options
 	active   atomic.Pointer[snapshot]
 	counters [stripes]counters
-	workers  workers
-	pace     pace // of verified hits
+	pace     pace // of verified answers
+	clock    clock
 	recent   recent
-	next     atomic.Pointer[snapshot] // a warm one
+
+	evaluations atomic.Uint64 // by plan
+
+	next atomic.Pointer[snapshot] // a warm one
 
 	changed atomic.Pointer[chan struct{}] // closed by the next Swap; nil while nobody waits
 }
@@ -98,31 +101,32 @@ func (s *snapshot) policy() *Policy {
 //
 // Answers share memory with each other: slices in them, and what they point to,
 // must not be modified.
-func (e *Engine) Decide(ctx context.Context, in decision.Input) (decision.Decision, error) {
+func (e *Engine) Decide(ctx context.Context, in decision.Input) (d decision.Decision, err error) {
 	s := e.active.Load()
 	if s == nil {
-		return signed(decision.Unloaded()), nil
+		return e.signed(decision.Unloaded()), nil
 	}
-	shared, err := s.decide(ctx, &in)
-	d := *shared
-	s.suggest(&d, in.Metric)
-	d.DecisionID = newID()
+	shared, suggestion, err := s.decide(ctx, &in)
+	d = *shared
+	d.Suggestion = suggestion
+	d.DecisionID = newID(e.clock.now())
 	return d, err
 }
 
-func signed(d decision.Decision) decision.Decision {
-	d.DecisionID = newID()
+func (e *Engine) signed(d decision.Decision) decision.Decision {
+	d.DecisionID = newID(e.clock.now())
 	return d
 }
 
-// suggest adds what a misspelt metric was meant to be.
-func (s *snapshot) suggest(d *decision.Decision, metric string) {
+// suggestion says what a misspelt metric was meant to be, "" for any other.
+func (s *snapshot) suggestion(d *decision.Decision, metric string) string {
 	if d.Outcome != decision.UnknownMetric {
-		return
+		return ""
 	}
 	if name := s.names.nearest(metric); name != "" {
-		d.Suggestion = "did you mean " + name + "?"
+		return "did you mean " + name + "?"
 	}
+	return ""
 }
 
 // Stats returns what was counted so far.

@@ -69,7 +69,7 @@ func TestLateAnswerOfTheStateBefore(t *testing.T) {
 	e.Swap(next)
 	for _, node := range []string{"edge-1", "edge-2", "edge-3"} {
 		in := with(func(in *decision.Input) { in.Node = node })
-		if _, err := old.decide(t.Context(), &in); err != nil {
+		if _, _, err := old.decide(t.Context(), &in); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -31,7 +31,7 @@ func (p *Policy) Inspect(ctx context.Context, query string) (*Inspection, error)
 // Eval evaluates the query for a question and decodes its value, as JSON, into
 // into. The error is [ErrUndefined] when there is no value.
 func (i *Inspection) Eval(ctx context.Context, in decision.Input, into any) error {
-	results, err := i.query.Eval(ctx, inputValue(in))
+	results, err := i.query.Eval(ctx, i.query.fields.value(in))
 	if err != nil {
 		return fmt.Errorf("inspect: %w", err)
 	}

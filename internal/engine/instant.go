@@ -1,6 +1,9 @@
 package engine
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 const nsOfDay = int64(24 * time.Hour)
 
@@ -17,7 +20,7 @@ func instant(s string) (ns int64, ok bool) {
 		return 0, false
 	}
 	day, ok := date(s[:10])
-	hour, minute, second := digits(s[11:13]), digits(s[14:16]), digits(s[17:19])
+	hour, minute, second := pair(s, 11), pair(s, 14), pair(s, 17)
 	if !ok || hour < 0 || minute < 0 || second < 0 || hour > 23 || minute > 59 || second > 59 {
 		return 0, false
 	}
@@ -32,7 +35,7 @@ func instant(s string) (ns int64, ok bool) {
 
 // date is the number of days of a date since 1970.
 func date(s string) (days int64, ok bool) {
-	year, month, day := digits(s[:4]), digits(s[5:7]), digits(s[8:10])
+	year, month, day := 100*pair(s, 0)+pair(s, 2), pair(s, 5), pair(s, 8)
 	if s[4] != '-' || s[7] != '-' || year < 1970 || year > 2261 || month < 1 || month > 12 || day < 1 || day > lastDay(year, month) {
 		return 0, false
 	}
@@ -61,6 +64,15 @@ func lastDay(year, month int) int {
 	}
 }
 
+// pair is the number of two digits, far below 0 when they are none.
+func pair(s string, at int) int {
+	tens, ones := s[at]-'0', s[at+1]-'0'
+	if tens > 9 || ones > 9 {
+		return math.MinInt32
+	}
+	return 10*int(tens) + int(ones)
+}
+
 // digits is the number that s is written as, -1 when it is not digits alone.
 func digits(s string) int {
 	n := 0
@@ -78,16 +90,13 @@ func fractionOf(s string) (ns int64, zone string, ok bool) {
 	if s[0] != '.' {
 		return 0, s, true
 	}
-	end := 1
-	for end < len(s) && s[end] >= '0' && s[end] <= '9' {
-		end++
+	end, unit := 1, int64(time.Second)
+	for ; end < len(s) && s[end] >= '0' && s[end] <= '9'; end++ {
+		unit /= 10
+		ns += unit * int64(s[end]-'0')
 	}
 	if end == 1 || end > 10 || end == len(s) {
 		return 0, "", false
-	}
-	ns = int64(digits(s[1:end]))
-	for range 10 - end {
-		ns *= 10
 	}
 	return ns, s[end:], true
 }
@@ -100,7 +109,7 @@ func offsetOf(s string) (seconds int64, ok bool) {
 	if len(s) != len("+00:00") || s[3] != ':' || s[0] != '+' && s[0] != '-' {
 		return 0, false
 	}
-	hours, minutes := digits(s[1:3]), digits(s[4:6])
+	hours, minutes := pair(s, 1), pair(s, 4)
 	if hours < 0 || minutes < 0 || hours > 23 || minutes > 59 {
 		return 0, false
 	}

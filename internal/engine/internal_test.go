@@ -39,7 +39,7 @@ func TestInputValueIsTheJSONOfTheInput(t *testing.T) {
 			Labels: rapid.MapOfN(text, text, 0, 3).Draw(t, "labels"), Claims: rapid.SliceOfN(text, 0, 3).Draw(t, "claims"),
 		}
 		want := viaJSON(t, in)
-		if got := inputValue(in); got.Compare(want) != 0 {
+		if got := newFields().value(in); got.Compare(want) != 0 {
 			t.Fatalf("got %v, want %v", got, want)
 		}
 	})

@@ -23,11 +23,10 @@ type key struct {
 	mentioned    uint32 // the node, when charter or state speak of it by name
 	since        uint32 // how many of its change points have passed
 	further      uint32 // labels without a bit, and those that match forbidden globs
-	operation    uint32
 	role         uint32
 	purpose      uint32
 	retention    uint32
-	_            uint32
+	operation    uint64 // a small one, but it leaves no gap
 	claims       uint64 // which required claims of the role are held
 	labels       uint64 // which labels that some entry names are there with a value
 }
@@ -45,6 +44,8 @@ const (
 type keyer struct {
 	*vocabulary
 	circumstances
+
+	askers *memo[asker]
 }
 
 // newKeyer returns nil and the reason when no question of the snapshot has a key. It
@@ -68,73 +69,34 @@ func newKeyer(v *vocabulary, why string, state any, before *keyer) (y *keyer, of
 	if c.off != "" {
 		return nil, c.off
 	}
-	return &keyer{vocabulary: v, circumstances: c}, ""
+	return &keyer{vocabulary: v, circumstances: c, askers: newMemo[asker](maxAskers)}, ""
 }
 
 // key returns the key of a question; false when its answer must be evaluated.
 // Whatever is unusual is evaluated: that is never wrong.
-func (y *keyer) key(in *decision.Input) (k key, ok bool) {
-	if k.operation, ok = wellFormed(in); !ok {
-		return k, false
+func (y *keyer) key(in *decision.Input) (key, bool) {
+	var r reading
+	if !y.read(in, &r) {
+		return key{}, false
 	}
-	now, ok := instant(in.Time)
-	if !ok || y.granted(in.Role, in.Node) {
-		return k, false
-	}
-	k.epoch = passed(y.circumstances.points, now)
-	if k.role, k.claims, ok = y.roleOf(in); !ok {
-		return k, false
-	}
-	if k.purpose, ok = y.purposes.of(in.Purpose); !ok {
-		return k, false
-	}
-	if k.retention, ok = y.retentions.of(in.Retention); !ok {
-		return k, false
-	}
-	if k.labels, k.further, ok = y.labelsOf(in); !ok {
-		return k, false
-	}
-	if k.metric, ok = y.metrics.of(in.Metric); !ok {
-		return k, false
-	}
-	if in.Node == "" { // class 0 is that of no node at all
-		return k, true
-	}
-	if k.place, ok = y.placeOf(in.Node); !ok {
-		return k, false
-	}
-	if m := y.mentions[in.Node]; m != nil {
-		if m.unusual {
-			return k, false
-		}
-		k.mentioned, k.since = m.number, passed(m.points, now)
-	}
-	k.node, ok = y.nodes.of(in.Node)
+	k, _, ok := y.keyOf(in, &r)
 	return k, ok
 }
 
-// wellFormed reports whether a question is complete and small enough, and numbers its
-// operation. Texts are checked where they are read, and only when they were not
-// read before; all together refuse what [decision.Input.Validate] does, and more.
-func wellFormed(in *decision.Input) (operation uint32, ok bool) {
-	switch in.Operation {
-	case decision.Collect:
-		operation = 1
-	case decision.Read:
-		operation = 2
-	case decision.Export:
-		operation = 3
-	default:
-		return 0, false
+// keyOf is key for a question that was read, and says when else it has this key.
+func (y *keyer) keyOf(in *decision.Input, r *reading) (k key, holds span, ok bool) {
+	asked, ok := y.askerOf(in, r)
+	if !ok {
+		return k, holds, false
 	}
-	if in.Metric == "" || in.Role == "" || in.Operation != decision.Read && in.Node == "" {
-		return 0, false
+	k = asked.key
+	k.labels, k.further = r.labels, r.further
+	k.epoch, holds = passed(y.circumstances.points, r.now, always)
+	if asked.mentioned != nil {
+		k.since, holds = passed(asked.mentioned.points, r.now, holds)
 	}
-	if len(in.Claims) > decision.MaxClaims || len(in.Labels) > decision.MaxLabels ||
-		len(in.Role)+len(in.Purpose)+len(in.Retention) > maxKeyText {
-		return 0, false
-	}
-	return operation, true
+	k.metric, ok = y.metrics.of(in.Metric)
+	return k, holds, ok
 }
 
 func valid(s string) bool { return len(s) <= decision.MaxNameBytes && utf8.ValidString(s) }
@@ -148,28 +110,15 @@ func retention(s string) bool {
 	return last >= 1 && last <= 6 && s[0] != '0' && digits(s[:last]) > 0 && strings.IndexByte("smhdwy", s[last]) >= 0
 }
 
-// roleOf numbers the role and returns the set of its required claims that are held.
-func (y *keyer) roleOf(in *decision.Input) (number uint32, held uint64, ok bool) {
-	role, declared := y.roles[in.Role]
-	if number, ok = role.number, len(role.requires) <= maxBits; !declared {
-		number, ok = y.undeclared.of(in.Role)
-	}
-	for _, claim := range in.Claims {
-		if i, found := slices.BinarySearch(role.requires, claim); found {
-			held |= 1 << i
-		} else if !valid(claim) {
-			return 0, 0, false
-		}
-	}
-	return number, held, ok
-}
-
 // labelsOf is the set of mentioned labels that have a value, as bits, and a
 // number for the set of the others that count, which have no bit or match a
 // forbidden glob; false when there are too many of these.
 func (y *keyer) labelsOf(in *decision.Input) (present uint64, further uint32, ok bool) {
 	var room [usualFurther]string
 	names := room[:0]
+	if len(in.Labels) > decision.MaxLabels {
+		return 0, 0, false
+	}
 	for label, value := range in.Labels {
 		bit, mentioned := y.labels[label]
 		if !mentioned && !valid(label) || !utf8.ValidString(value) {

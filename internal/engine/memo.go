@@ -3,7 +3,6 @@ package engine
 import (
 	"hash/maphash"
 	"math/rand/v2"
-	"strings"
 	"sync/atomic"
 
 	"github.com/westworld-charter/charter/internal/decision"
@@ -38,32 +37,55 @@ func newMemo[T any](size int) *memo[T] {
 	return &memo[T]{seed: maphash.MakeSeed(), slots: make([]atomic.Pointer[remembered[T]], size)}
 }
 
-// pair returns the two slots of a name: neighbours, which are on one line of the processor's cache.
-func (m *memo[T]) pair(name string) (first, second *atomic.Pointer[remembered[T]]) {
-	i := maphash.String(m.seed, name) & uint64(len(m.slots)-1)
+// pair returns the two slots of a hash: neighbours, which are on one line of the processor's cache.
+func (m *memo[T]) pair(hash uint64) (first, second *atomic.Pointer[remembered[T]]) {
+	i := hash & uint64(len(m.slots)-1)
 	return &m.slots[i], &m.slots[i^1]
 }
 
-func (m *memo[T]) get(name string) (value T, ok bool) {
-	first, second := m.pair(name)
+// get returns what is remembered of a name, nil for nothing. It never changes.
+func (m *memo[T]) get(name string) *T {
+	first, second := m.pair(maphash.String(m.seed, name))
 	if last := first.Load(); last != nil && last.name == name {
-		return last.value, true
+		return &last.value
 	}
 	if last := second.Load(); last != nil && last.name == name {
-		return last.value, true
+		return &last.value
 	}
-	return value, false
+	return nil
 }
 
-func (m *memo[T]) put(name string, value T) {
+// getBytes is get for a name that is no string yet.
+func (m *memo[T]) getBytes(name []byte) *T {
+	first, second := m.pair(maphash.Bytes(m.seed, name))
+	if last := first.Load(); last != nil && last.name == string(name) {
+		return &last.value
+	}
+	if last := second.Load(); last != nil && last.name == string(name) {
+		return &last.value
+	}
+	return nil
+}
+
+// put remembers a name in the place of what was known of it, in a free slot or, now and
+// then, in that of another.
+func (m *memo[T]) put(name []byte, value T) {
 	if len(name) > decision.MaxNameBytes {
 		return // no valid question has it
 	}
-	slot, second := m.pair(name)
-	if slot.Load() != nil && (second.Load() == nil || rand.Uint32()%2 == 0) {
+	first, second := m.pair(maphash.Bytes(m.seed, name))
+	slot := first
+	switch a, b := first.Load(), second.Load(); {
+	case a != nil && a.name == string(name):
+	case b != nil && b.name == string(name):
+		slot = second
+	case a == nil:
+	case b == nil:
+		slot = second
+	case rand.Uint32()%memoEvery != 0:
+		return
+	case rand.Uint32()%2 == 0:
 		slot = second
 	}
-	if slot.Load() == nil || rand.Uint32()%memoEvery == 0 {
-		slot.Store(&remembered[T]{strings.Clone(name), value})
-	}
+	slot.Store(&remembered[T]{string(name), value})
 }

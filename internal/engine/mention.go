@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -76,12 +77,26 @@ func changePoint(v any) (ns int64, ok bool) {
 	return t.UnixNano(), true
 }
 
-// passed is how many of the points have come. All comparisons with the time are
-// "not before" or "before" a point, hence half-open.
-func passed(points []int64, now int64) uint32 {
+// span is a time from an instant until before another, in nanoseconds since 1970.
+type span struct{ from, until int64 }
+
+var always = span{math.MinInt64, math.MaxInt64}
+
+func (s span) has(now int64) bool { return s.from <= now && now < s.until }
+
+// passed is how many of the points have come, and the part of a span around now in
+// which none comes. All comparisons with the time are "not before" or "before" a
+// point, hence half-open.
+func passed(points []int64, now int64, within span) (uint32, span) {
 	i, found := slices.BinarySearch(points, now)
 	if found {
 		i++
 	}
-	return uint32(i)
+	if i > 0 {
+		within.from = max(within.from, points[i-1])
+	}
+	if i < len(points) {
+		within.until = min(within.until, points[i])
+	}
+	return uint32(i), within
 }

@@ -51,11 +51,11 @@ func (n *names) nearest(metric string) string {
 	if n == nil {
 		return ""
 	}
-	if name, ok := n.memo.get(metric); ok {
-		return name
+	if name := n.memo.get(metric); name != nil {
+		return *name
 	}
 	name := n.search(metric)
-	n.memo.put(metric, name)
+	n.memo.put([]byte(metric), name)
 	return name
 }
 

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"unicode/utf8"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/westworld-charter/charter/internal/charter"
 	"github.com/westworld-charter/charter/internal/decision"
 	"github.com/westworld-charter/charter/internal/diag"
+	"github.com/westworld-charter/charter/internal/plan"
 )
 
 const (
@@ -23,8 +25,10 @@ const (
 // Policy is one loaded bundle with one state document: an immutable snapshot of
 // everything a decision reads. It is safe for concurrent use.
 type Policy struct {
-	query    *Query
-	tables   any // the document below the root charter
+	query    *Query        // the reference
+	program  *plan.Program // of query; nil when there is none
+	plan     *plan.Query   // program over the data of query; nil to ask the reference alone
+	tables   any           // the document below the root charter
 	charter  *charter.Charter
 	revision string
 	names    *names
@@ -33,6 +37,7 @@ type Policy struct {
 	vocabulary *vocabulary
 	keys       *keyer
 	uncached   string
+	unplanned  string // why there is no program
 }
 
 // Prepare loads a bundle under [Capabilities]. State is the document
@@ -63,20 +68,35 @@ func Prepare(ctx context.Context, b *bundle.Bundle, state map[string]any) (*Poli
 	if err := checkProgram(query); err != nil {
 		return nil, err
 	}
-	p := &Policy{query: query, tables: tables, charter: c, revision: c.Revision(), names: newNames(c)}
-	p.vocabulary, p.uncached = vocabularyOf(modules(b), query, tables)
+	p := &Policy{query: query, tables: tables, charter: c, revision: b.Manifest().Revision, names: newNames(c)}
+	globs, err := prove(modules(b), query.compiler.Modules)
+	if err == nil {
+		err = p.makePlan(ctx)
+	}
+	if err != nil {
+		p.unplanned = err.Error()
+	}
+	p.vocabulary, p.uncached = p.makeVocabulary(globs)
 	p.keys, p.uncached = newKeyer(p.vocabulary, p.uncached, data[stateRoot], nil)
 	return p, nil
 }
 
-// vocabularyOf returns nil and the reason when decisions of the bundle must not
-// be cached.
-func vocabularyOf(texts map[string][]byte, q *Query, tables any) (*vocabulary, string) {
-	globs, err := prove(texts, q.compiler.Modules)
-	if err != nil {
-		return nil, err.Error()
+// makePlan makes the plan by which p decides. Only rules that are known to be planned
+// rightly have one: those of the library.
+func (p *Policy) makePlan(ctx context.Context) (err error) {
+	if p.program, err = p.query.Plan(ctx); err != nil {
+		return err
 	}
-	v, err := newVocabulary(tables, globs)
+	p.plan = p.query.Run(p.program)
+	return nil
+}
+
+// makeVocabulary returns nil and the reason when decisions of the bundle must not be cached.
+func (p *Policy) makeVocabulary(globs patterns) (*vocabulary, string) {
+	if p.unplanned != "" {
+		return nil, p.unplanned
+	}
+	v, err := newVocabulary(p.tables, globs)
 	if err != nil {
 		return nil, err.Error()
 	}
@@ -96,6 +116,9 @@ func (p *Policy) WithState(ctx context.Context, state map[string]any) (*Policy, 
 	}
 	next := *p
 	next.query = query
+	if p.plan != nil {
+		next.plan = query.Run(p.program)
+	}
 	if p.vocabulary != nil {
 		next.keys, next.uncached = newKeyer(p.vocabulary, "", data[stateRoot], p.keys)
 	}
@@ -105,11 +128,23 @@ func (p *Policy) WithState(ctx context.Context, state map[string]any) (*Policy, 
 // Uncached says why no decision of this policy is cached, "" when they can be.
 func (p *Policy) Uncached() string { return p.uncached }
 
+// Unplanned says why decisions of this policy are evaluated without a plan, slowly, ""
+// when they are not.
+func (p *Policy) Unplanned() string { return p.unplanned }
+
 // WithoutIndexing returns the same policy evaluated without OPA's rule index:
 // far slower, and by definition the same answers. It is an oracle for tests.
 func (p *Policy) WithoutIndexing() *Policy {
 	next := *p
-	next.query = p.query.WithoutIndexing()
+	next.query, next.plan = p.query.WithoutIndexing(), nil
+	return &next
+}
+
+// Reference returns the same policy evaluated by OPA's topdown alone: slower, and by
+// definition right.
+func (p *Policy) Reference() *Policy {
+	next := *p
+	next.plan = nil
 	return &next
 }
 
@@ -130,7 +165,7 @@ func (p *Policy) Decide(ctx context.Context, in decision.Input) (decision.Decisi
 	if !encodable(in) {
 		return p.refuse(in), nil
 	}
-	value, err := p.Eval(ctx, inputValue(in))
+	value, err := p.Eval(ctx, p.query.fields.value(in))
 	if err != nil {
 		return decision.Undetermined(p.revision, wording(err)), err
 	}
@@ -157,6 +192,15 @@ func (p *Policy) refuse(in decision.Input) decision.Decision {
 // to the caller but must not be modified. A nil input is an undefined one. The
 // error is [ErrUndefined] when there is no document.
 func (p *Policy) Eval(ctx context.Context, input ast.Value) (ast.Value, error) {
+	if p.plan != nil {
+		switch results, err := p.plan.Eval(ctx, input); {
+		case err == nil:
+			return onlyValue(results)
+		case ctx.Err() != nil:
+			return nil, fmt.Errorf("evaluate %s: %w", entrypoint, context.Cause(ctx))
+		}
+		// Rules that fail are rare. What then holds, the reference knows.
+	}
 	results, err := p.query.Eval(ctx, input)
 	if err != nil {
 		return nil, err

@@ -12,6 +12,8 @@ import (
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	"github.com/open-policy-agent/opa/v1/topdown"
 	"github.com/open-policy-agent/opa/v1/topdown/cache"
+
+	"github.com/westworld-charter/charter/internal/plan"
 )
 
 // patternCache bounds how many compiled regular expressions and globs a program
@@ -35,16 +37,19 @@ type Source struct {
 	StrictErrors bool
 }
 
-// Query is a compiled query over one immutable data document: the evaluation
-// path of every decision. It is exported so that tests can send other programs,
-// such as OPA's conformance cases, down the very same path. It is safe for
-// concurrent use.
+// Query is a compiled query over one immutable data document. Evaluated by OPA's own
+// topdown, it is the reference; its [Query.Plan] decides. It is exported so that tests
+// can send other programs, such as OPA's conformance cases, down the very same paths. It
+// is safe for concurrent use.
 type Query struct {
 	source   Source
 	compiler *ast.Compiler
 	prepared rego.PreparedEvalQuery
 	options  []rego.EvalOption // of every evaluation of the program
 	reading  []rego.EvalOption // of every evaluation over this data
+	values   cache.InterQueryValueCache
+	base     *plan.Base // this data
+	fields   *fields
 }
 
 // NewQuery compiles the modules and prepares the query. Errors are [ast.Errors]
@@ -58,18 +63,20 @@ func NewQuery(ctx context.Context, src Source) (*Query, error) {
 	if err != nil {
 		return nil, err
 	}
-	compiler := ast.NewCompiler().
-		WithCapabilities(src.Capabilities).
-		WithStrict(src.Strict).
-		WithPathConflictsCheck(storage.NonEmpty(ctx, store, txn))
-	if compiler.Compile(modules); compiler.Failed() {
-		return nil, compiler.Errors
+	compiler, err := compileModules(modules, func() *ast.Compiler {
+		return ast.NewCompiler().
+			WithCapabilities(src.Capabilities).
+			WithStrict(src.Strict).
+			WithPathConflictsCheck(storage.NonEmpty(ctx, store, txn))
+	})
+	if err != nil {
+		return nil, err
 	}
 	entries := patternCache
 	values := cache.NewInterQueryValueCache(ctx, &cache.Config{
 		InterQueryBuiltinValueCache: cache.InterQueryBuiltinValueCacheConfig{MaxNumEntries: &entries},
 	})
-	q := &Query{source: src, compiler: compiler, options: []rego.EvalOption{
+	q := &Query{source: src, compiler: compiler, values: values, fields: newFields(), options: []rego.EvalOption{
 		rego.EvalMetrics(metrics.NoOp()),
 		rego.EvalInterQueryBuiltinValueCache(values),
 	}}
@@ -115,7 +122,8 @@ func (q *Query) over(ctx context.Context, store storage.Store, txn storage.Trans
 		return nil, fmt.Errorf("prepare %s: %w", q.source.Query, err)
 	}
 	q.prepared = prepared
-	q.reading = []rego.EvalOption{rego.EvalTransaction(txn), rego.EvalBaseCache(&documents{data: q.source.Data})}
+	q.base = plan.NewBase(q.source.Data)
+	q.reading = []rego.EvalOption{rego.EvalTransaction(txn), rego.EvalBaseCache(q.base)}
 	return q, nil
 }
 

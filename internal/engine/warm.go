@@ -66,7 +66,7 @@ func (e *Engine) Warm(ctx context.Context, p *Policy) {
 		in.Time = now
 		if k, ok := next.key(&in); ok {
 			if _, known := next.answers.GetIfPresent(k); !known {
-				_, _ = next.learn(ctx, k, &in, here) // what fails is not kept
+				_, _ = next.learn(ctx, k, &in) // what fails is not kept
 			}
 		}
 	}

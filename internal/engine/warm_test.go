@@ -15,7 +15,6 @@ import (
 func TestWarm(t *testing.T) { synctest.Test(t, testWarm) }
 
 func testWarm(t *testing.T) {
-	defer func() { <-time.After(2 * idleWorker) }() // a bubble ends when its goroutines have
 	p := compiled(t, nil)
 	e := active(p, Options{VerifyEvery: -1})
 	in := question("latency_p50")

@@ -13,7 +13,7 @@ import (
 const (
 	ThresholdReached = "threshold"        // too many answers differed
 	EvaluationError  = "evaluation_error" // the candidate failed to decide, or took too long
-	CacheMismatch    = "cache_mismatch"   // a cached answer of the candidate was wrong
+	CacheMismatch    = "cache_mismatch"   // an answer of the candidate was not that of the reference evaluator
 	Operator         = "operator"         // somebody stopped it
 
 	replaced = "replaced" // by another candidate or as the active policy; nobody is told

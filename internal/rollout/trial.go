@@ -59,7 +59,7 @@ func (r *Rollout) newTrial(p *engine.Policy, percent int) *trial {
 }
 
 func (r *Rollout) cacheFailed(t *trial) {
-	r.stop(t, Stop{Code: CacheMismatch, Message: "a cached decision of the candidate was not the evaluated one"})
+	r.stop(t, Stop{Code: CacheMismatch, Message: "a decision of the candidate was not that of the reference evaluator"})
 }
 
 // end reports whether the trial ends with this call.

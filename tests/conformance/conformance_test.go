@@ -30,7 +30,7 @@ var skipped = map[string][2]string{
 // bundles. What cannot be done so is written to report.md, which is committed:
 // a change of what OPA or Charter does shows as a diff.
 func TestConformance(t *testing.T) {
-	var r report
+	r := report{fellBack: map[string]fallback{}}
 	known := map[string]bool{}
 	for _, tc := range load(t, "v1") {
 		known[tc.Note] = true
@@ -98,6 +98,7 @@ func (r *report) run(t *testing.T, tc cases.TestCase) {
 	compare(t, tc, results, err)
 	results, err = query.WithoutIndexing().Eval(t.Context(), input(tc))
 	compare(t, tc, results, err)
+	r.planned(t, tc, query)
 }
 
 // removedBuiltins names the builtins in a case that bundles cannot use.

@@ -3,6 +3,7 @@ package conformance
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -15,6 +16,10 @@ var update = flag.Bool("update", false, "write report.md anew")
 type report struct {
 	v1, v0, converted, ran        int
 	skipped, unrestricted, v0only []string
+	// What plans did: answered as wanted, failed as wanted, answered as topdown without
+	// strict errors, gave up by name of the case.
+	answered, refused, lenients int
+	fellBack                    map[string]fallback
 }
 
 func (r *report) text() string {
@@ -25,12 +30,29 @@ Written by the test; run it with -update after a change of OPA or of what bundle
 
 %d cases of testdata/v1 and %d of testdata/v0 run through the engine's evaluation path, each with and without the rule
 index. %d more cases of testdata/v0 are the same cases in the older syntax: OPA has made those of testdata/v1 from them.
-`, r.v1-len(r.skipped), r.v0, r.converted)
+
+Each case also goes through its plan. %d plans answer as wanted, %d fail where an error is wanted, %d answer where only
+strict errors of builtins are one, as topdown does without those. %d give up, and topdown answers:
+
+%s`, r.v1-len(r.skipped), r.v0, r.converted, r.answered, r.refused, r.lenients, len(r.fellBack), r.reasons())
 	section(&b, "Skipped", "These fail, and are meant to.", r.skipped, func(note string) string {
 		return note + ": " + skipped[note][0]
 	})
 	section(&b, "Rego v0 only", "These are written in a syntax or for builtins that Rego v1 no longer has. Bundles are Rego v1.", r.v0only, nil)
 	section(&b, "Run with all builtins", "Bundles cannot use the builtin named first, so these ran under OPA's full capabilities.", r.unrestricted, nil)
+	return b.String()
+}
+
+// reasons counts why plans gave up.
+func (r *report) reasons() string {
+	count := map[fallback]int{}
+	for _, why := range r.fellBack {
+		count[why]++
+	}
+	var b strings.Builder
+	for _, why := range slices.Sorted(maps.Keys(count)) {
+		fmt.Fprintf(&b, "- %d: %s\n", count[why], why)
+	}
 	return b.String()
 }
 
@@ -52,6 +74,9 @@ func (r *report) compare(t *testing.T) {
 	}
 	if len(r.skipped) != len(skipped) {
 		t.Errorf("%d of %d cases of the list of skipped cases were met", len(r.skipped), len(skipped))
+	}
+	if len(r.fellBack) != len(fallbacks) {
+		t.Errorf("%d of %d cases of the list of fallbacks were met", len(r.fellBack), len(fallbacks))
 	}
 	const name = "report.md"
 	if *update {
