@@ -46,6 +46,9 @@ type Options struct {
 	// nowhere.
 	Source      distribution.Source
 	StateSource distribution.Source
+	// MaxState bounds a state bundle, in bytes after decompression, and by that what a
+	// node holds on to; 0 is [DefaultMaxState]. Packed it may have a quarter of that.
+	MaxState int64
 	// Reproduce, when set, has to agree that a bundle is what its charter compiles
 	// to. A node links no compiler and relies on the signers for that.
 	Reproduce func(ctx context.Context, b *bundle.Bundle) error
@@ -57,6 +60,9 @@ type Options struct {
 	Activate func(ctx context.Context, a Activation) error
 	// Record, when set, is told each change once. It must not call [Activator.Poll].
 	Record func(ctx context.Context, e Event)
+	// Repeated, when set, is told what Record is not: that a condition began or ended as
+	// it did within the hour before. Record is told at the end of the hour how often.
+	Repeated func(ctx context.Context, e Event)
 
 	Interval   time.Duration // between polls; 30s when 0
 	Jitter     float64       // share of a delay by which it varies either way; 0.1 when 0
@@ -74,6 +80,11 @@ func (o *Options) validate() error {
 	if o.Dir == "" || o.Trust == nil || o.Source == nil || o.Activate == nil {
 		return errors.New("activation: Dir, Trust, Source and Activate are required")
 	}
+	o.defaults()
+	return nil
+}
+
+func (o *Options) defaults() {
 	if o.Interval <= 0 {
 		o.Interval = 30 * time.Second
 	}
@@ -83,8 +94,14 @@ func (o *Options) validate() error {
 	if o.MaxBackoff <= 0 {
 		o.MaxBackoff = 8 * o.Interval
 	}
+	if o.MaxState <= 0 {
+		o.MaxState = DefaultMaxState
+	}
 	if o.Record == nil {
 		o.Record = func(context.Context, Event) {}
+	}
+	if o.Repeated == nil {
+		o.Repeated = func(context.Context, Event) {}
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -95,7 +112,6 @@ func (o *Options) validate() error {
 	if o.step == nil {
 		o.step = func(string) {}
 	}
-	return nil
 }
 
 // Release is a verified release.
@@ -194,7 +210,7 @@ func Open(ctx context.Context, o Options) (*Activator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.Dir, err)
 	}
-	a := &Activator{o: o, lock: lock, store: &store{dir: o.Dir, step: o.step}, held: newConditions(o.Now, o.Record, o.Log)}
+	a := &Activator{o: o, lock: lock, store: &store{dir: o.Dir, step: o.step}, held: newConditions(&o)}
 	a.states, err = openStates(ctx, o, a.held, a.charter)
 	if err == nil {
 		err = a.recover(ctx)
@@ -205,8 +221,9 @@ func Open(ctx context.Context, o Options) (*Activator, error) {
 	return a, nil
 }
 
-// Close gives Dir back. Run and Poll must have ended.
+// Close gives Dir back, after the last events. Run and Poll must have ended.
 func (a *Activator) Close() error {
+	a.held.settle(context.Background(), true)
 	var err error
 	if a.states != nil {
 		err = a.states.close()

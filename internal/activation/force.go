@@ -93,6 +93,7 @@ func (a *Activator) document(p *engine.Policy) document {
 // refresh does what time alone brings: the release statement expires, another state
 // document holds. It returns when to look again at the latest.
 func (a *Activator) refresh(ctx context.Context) time.Time {
+	a.held.settle(ctx, false)
 	now := a.o.Now()
 	next := now.Add(a.o.Interval)
 	if l := a.current(); l != nil {

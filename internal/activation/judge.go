@@ -160,6 +160,20 @@ func VerifyRelease(ctx context.Context, trust *signing.Trust, r distribution.Res
 	return Verified{c.release(), b, p}, nil
 }
 
+// VerifyStored verifies again what was verified before and is kept, under a trust policy
+// that may be another one: the manifest, and that its statements still name a sequence
+// of the channel. An end that has come since is no error. [CodeOf] tells why not.
+func VerifyStored(ctx context.Context, trust *signing.Trust, manifest, statements []byte, sequence int64) error {
+	c, err := judgeStored(ctx, trust, release.Digest(manifest), manifest, statements)
+	if err == nil && c.statement.Sequence != sequence {
+		err = failf(CodeMissingStatement, "nobody who is trusted made a release statement of sequence %d about %s", sequence, c.digest)
+	}
+	if err != nil {
+		return fmt.Errorf("verify stored release: %w", err)
+	}
+	return nil
+}
+
 // withheld reports whether an error about statements is one that fewer of them cause.
 func withheld(err error) bool {
 	switch CodeOf(err) {

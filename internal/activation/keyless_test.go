@@ -73,7 +73,7 @@ func TestRefusesKeyless(t *testing.T) {
 		}
 		n.serves(t, 2)
 		n.problem(t, string(f.Code))
-		if before == nil || before.Code != string(f.Code) {
+		if !seen[string(f.Code)] && (before == nil || before.Code != string(f.Code)) { // what comes back within an hour is counted
 			n.wantEvents(t, "refused "+string(f.Code))
 		}
 		seen[string(f.Code)] = true

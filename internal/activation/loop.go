@@ -10,19 +10,23 @@ import (
 	"github.com/westworld-charter/charter/internal/distribution"
 )
 
+// changePause is between a change of the state and the next round: one key can sign
+// states without an end, and what is in force is put together for each.
+const changePause = 500 * time.Millisecond
+
 // Run polls until ctx ends: at once, then at intervals that vary, later while the source
 // cannot be reached, and at once again where a source holds a poll until something changes. It returns
 // nil.
 func (a *Activator) Run(ctx context.Context) error {
 	var parts sync.WaitGroup
 	parts.Go(func() {
-		a.loop(ctx, &a.round, func(asking context.Context, wait time.Duration) (bool, error) {
+		a.loop(ctx, &a.round, 0, func(asking context.Context, wait time.Duration) (bool, error) {
 			o, err := a.poll(ctx, asking, wait)
 			return o.Activated || o.Renewed, err
 		})
 	})
 	if a.states != nil {
-		parts.Go(func() { a.loop(ctx, &a.stateRound, a.pollState) })
+		parts.Go(func() { a.loop(ctx, &a.stateRound, changePause, a.pollState) })
 	}
 	parts.Go(func() { a.watch(ctx) })
 	parts.Wait()
@@ -36,13 +40,19 @@ func (a *Activator) pollState(ctx context.Context, wait time.Duration) (changed 
 	return changed, err
 }
 
-// loop does one round after the other.
-func (a *Activator) loop(ctx context.Context, turn *turn, round func(asking context.Context, wait time.Duration) (changed bool, err error)) {
+// loop does one round after the other, with a pause after each that changed something.
+func (a *Activator) loop(ctx context.Context, turn *turn, after time.Duration, round func(asking context.Context, wait time.Duration) (changed bool, err error)) {
 	for failures := 0; !ended(ctx); {
 		began := time.Now()
 		var changed bool
 		var err error
-		interrupted := turn.hold(ctx, func(asking context.Context) { changed, err = round(asking, a.o.LongPoll) })
+		// A source that is back must not hold the round that finds out: it would not be
+		// known for so long.
+		back, wait := failures > 0, a.o.LongPoll
+		if back {
+			wait = 0
+		}
+		interrupted := turn.hold(ctx, func(asking context.Context) { changed, err = round(asking, wait) })
 		held := a.o.LongPoll > 0 && (changed || time.Since(began) >= a.o.LongPoll/2)
 		if !unreached(err) {
 			failures = 0
@@ -52,7 +62,10 @@ func (a *Activator) loop(ctx context.Context, turn *turn, round func(asking cont
 		case unreached(err):
 			failures++
 			sleep(ctx, a.delay(failures))
-		case err == nil && held:
+		case err == nil && (held || back && a.o.LongPoll > 0):
+			if changed {
+				sleep(ctx, after)
+			}
 		default: // a refusal is the answer of a source that is well
 			sleep(ctx, a.delay(0))
 		}

@@ -104,10 +104,13 @@ func runs(t *testing.T, source distribution.Source, change func(o *Options)) *no
 			t.Error(err)
 		}
 	}()
-	t.Cleanup(func() {
+	n.halt = func() {
 		cancel()
 		<-done
 		n.stop(t)
+	}
+	t.Cleanup(func() {
+		n.halt()
 		pass(time.Minute) // until the engine's workers are idle
 	})
 	return n
@@ -216,6 +219,27 @@ func TestLongPolls(t *testing.T) {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
 		n.wantEvents(t, "activated", "activated", "activated")
+	})
+}
+
+// With long polls, too, it is known at the next poll that a source is back, and news come
+// at once from then on.
+func TestLongPollsAfterAFailure(t *testing.T) {
+	first, second := offered(t, 1, 1), offered(t, 2, 3)
+	synctest.Test(t, func(t *testing.T) {
+		source := newFake(first, nil)
+		source.holds = true
+		n := runs(t, source, func(o *Options) { o.LongPoll = time.Hour })
+		pass(time.Minute)
+		source.offer(nil, &distribution.Error{Code: distribution.CodeUnreachable, Where: "x", Err: errors.New("gone")})
+		pass(10 * time.Minute)
+		n.problem(t, distribution.CodeUnreachable)
+		source.offer(first, nil)
+		pass(5 * time.Minute) // the longest time between two polls
+		n.problem(t, "")
+		source.offer(second, nil)
+		synctest.Wait()
+		n.serves(t, 2)
 	})
 }
 

@@ -272,7 +272,9 @@ func (a *Activator) retrust(ctx context.Context) {
 	}
 	_, err := judgeStored(ctx, a.trust, l.Digest, l.Manifest, l.Statements)
 	if a.distrusted = err != nil && !ended(ctx); a.distrusted {
-		a.held.set(ctx, keyTrust, l.event(EventDegraded, err))
+		e := l.event(EventDegraded, err)
+		e.Untrusted = true
+		a.held.set(ctx, keyTrust, e)
 		return
 	}
 	a.held.clear(ctx, keyTrust)

@@ -20,17 +20,32 @@ import (
 
 // Codes about state bundles, beside those that they share with releases.
 const (
-	CodeWrongCharter     = "wrong_charter"     // it is about the nodes of another charter
-	CodeStateExpired     = "state_expired"     // it has expired
-	CodeStateMissing     = "state_missing"     // none was ever accepted
-	CodeRestrictionKept  = "restriction_kept"  // it lifts a restriction without the request of the committee; the node holds on to it
-	CodeOverrideUnproven = "override_unproven" // it has an override that no quorum of the active charter signed
-	CodeTooManyProofs    = "too_many_proofs"   // more requests than are verified at once
+	CodeWrongCharter     = "wrong_charter"         // it is about the nodes of another charter
+	CodeStateExpired     = "state_expired"         // it has expired
+	CodeStateMissing     = "state_missing"         // none was ever accepted
+	CodeRestrictionKept  = "restriction_kept"      // it lifts a restriction without the request of the committee; the node holds on to it
+	CodeOverrideUnproven = "override_unproven"     // it has an override that no quorum of the active charter signed
+	CodeTooManyProofs    = "too_many_proofs"       // more requests than are verified at once
+	CodeTooManyHeld      = "too_many_restrictions" // more than a node holds on to
 )
+
+// DefaultMaxState is [Options.MaxState] when that is 0. 100,000 restrictions with reasons
+// and ends are 20 MiB.
+const DefaultMaxState = 32 << 20
+
+// What follows from [Options.MaxState].
+const (
+	packedState = 4   // times smaller than that is the archive
+	heldState   = 4   // times that may be what is written to disk: the last bundle, and what is held
+	restriction = 128 // bytes of it a restriction takes, for how many a node holds on to
+)
+
+// MaxPackedState bounds the archive of a state bundle of a size after decompression.
+func MaxPackedState(unpacked int64) int64 { return max(unpacked/packedState, 1) }
 
 func stateCodes() []string {
 	return []string{
-		CodeWrongCharter, CodeStateExpired, CodeStateMissing, CodeRestrictionKept, CodeOverrideUnproven, CodeTooManyProofs, bundle.CodeBadState,
+		CodeWrongCharter, CodeStateExpired, CodeStateMissing, CodeRestrictionKept, CodeOverrideUnproven, CodeTooManyProofs, CodeTooManyHeld, bundle.CodeBadState,
 	}
 }
 
@@ -101,7 +116,7 @@ func openStates(ctx context.Context, o Options, c *conditions, active func() *ch
 // recover takes over what is on disk. Of a bundle that cannot be verified only what
 // restricts stays.
 func (k *stateKeeper) recover(ctx context.Context) error {
-	saved, err := loadState(k.path)
+	saved, err := loadState(k.path, k.o.MaxState)
 	if err != nil {
 		return err
 	}
@@ -114,7 +129,7 @@ func (k *stateKeeper) recover(ctx context.Context) error {
 	if offer.State.Sequence != k.holding.Sequence || r.Digest != k.holding.Digest {
 		return failf(CodeDiskTampered, "the state on disk is of sequence %d, and %d was in force", offer.State.Sequence, k.holding.Sequence)
 	}
-	s, err := offer.open(saved.Archive)
+	s, err := offer.open(saved.Archive, k.o.MaxState)
 	if err != nil {
 		return err
 	}
@@ -128,11 +143,16 @@ type offer struct {
 
 	digest   string
 	manifest release.Manifest
+	signers  []string // names of the state keys that made the statement
 }
 
-// judge verifies the statements about a state bundle with the state keys alone. Of
-// several the one with the highest sequence counts.
 func (k *stateKeeper) judge(ctx context.Context, r distribution.Resolved) (offer, error) {
+	return judgeState(ctx, k.trust, r)
+}
+
+// judgeState verifies the statements about a state bundle with the state keys alone. Of
+// several the one with the highest sequence counts.
+func judgeState(ctx context.Context, trust *signing.Trust, r distribution.Resolved) (offer, error) {
 	o := offer{digest: r.Digest}
 	if got := release.Digest(r.Manifest); got != r.Digest {
 		return o, failf(CodeManifestMismatch, "the manifest of %s is %s", r.Digest, got)
@@ -141,7 +161,7 @@ func (k *stateKeeper) judge(ctx context.Context, r distribution.Resolved) (offer
 	if o.manifest, err = release.ParseManifest(r.Manifest); err != nil {
 		return o, err
 	}
-	verified, err := k.trust.VerifyState(ctx, r.Digest, r.Statements)
+	verified, err := trust.VerifyState(ctx, r.Digest, r.Statements)
 	if err != nil {
 		return o, err
 	}
@@ -154,7 +174,7 @@ func (k *stateKeeper) judge(ctx context.Context, r distribution.Resolved) (offer
 			return o, err
 		}
 		if p.Sequence > o.Sequence {
-			o.State = p
+			o.State, o.signers = p, s.Signers
 		}
 	}
 	if o.Sequence == 0 {
@@ -186,12 +206,12 @@ func (o *offer) follows(h *holding, c *charter.Charter, now time.Time) error {
 	return nil
 }
 
-// open reads the archive of an offer.
-func (o *offer) open(archive []byte) (*bundle.State, error) {
+// open reads the archive of an offer, of a size at most.
+func (o *offer) open(archive []byte, most int64) (*bundle.State, error) {
 	if got := release.Digest(archive); got != o.manifest.Layer.Digest || int64(len(archive)) != o.manifest.Layer.Size {
 		return nil, failf(CodeLayerMismatch, "the archive is %s of %d bytes, the manifest names %s of %d", got, len(archive), o.manifest.Layer.Digest, o.manifest.Layer.Size)
 	}
-	s, err := bundle.ReadState(bytes.NewReader(archive), bundle.Limits{})
+	s, err := bundle.ReadState(bytes.NewReader(archive), bundle.Limits{Compressed: MaxPackedState(most), Unpacked: most})
 	if err != nil {
 		return nil, err
 	}
@@ -272,26 +292,36 @@ func (k *stateKeeper) consider(ctx context.Context, r distribution.Resolved) (ch
 	if err != nil {
 		return false, err
 	}
-	s, err := o.open(archive)
+	s, err := o.open(archive, k.o.MaxState)
 	if err != nil {
 		return false, err
 	}
-	k.accept(ctx, o, s, storedState{Manifest: r.Manifest, Statements: r.Statements, Archive: archive}, c)
-	return true, nil
+	err = k.accept(ctx, o, s, storedState{Manifest: r.Manifest, Statements: r.Statements, Archive: archive}, c)
+	return err == nil, err
 }
 
-// accept puts a bundle on top of the holding, on disk and in memory.
-func (k *stateKeeper) accept(ctx context.Context, o offer, s *bundle.State, stored storedState, c *charter.Charter) {
+// accept puts a bundle on top of the holding, on disk and in memory; the error is that
+// it would be too much to hold on to.
+func (k *stateKeeper) accept(ctx context.Context, o offer, s *bundle.State, stored storedState, c *charter.Charter) error {
 	k.mu.Lock()
 	before := k.content()
 	h := k.holding
 	if h.Charter != o.Charter {
 		h = holding{}
 	}
-	k.holding, k.granted, k.claims = h.next(s, o.State, o.digest, c, k.o.Now())
+	next, granted, claims := h.next(s, o.State, o.digest, c, k.o.Now())
+	stored.Holding = next
+	data, err := stored.encode(k.o.MaxState)
+	if code := CodeOf(err); err != nil && code == CodeTooManyHeld {
+		k.mu.Unlock()
+		return err
+	}
+	k.holding, k.granted, k.claims = next, granted, claims
 	k.bundle, k.stored, k.under = s, stored, c
 	changed := before != k.content()
-	err := k.save()
+	if err == nil {
+		err = durable.WriteFile(k.path, data)
+	}
 	k.mu.Unlock()
 	if err != nil { // it is in force all the same, and the next one tries again
 		k.held.set(ctx, keyStateStore, Event{Part: PartState, Kind: EventDegraded, Code: CodeStoreFailed, Message: err.Error()})
@@ -301,4 +331,5 @@ func (k *stateKeeper) accept(ctx context.Context, o offer, s *bundle.State, stor
 	if changed {
 		k.held.emit(ctx, Event{Part: PartState, Kind: EventActivated, Digest: o.digest, Sequence: o.Sequence, Revision: s.Revision(), Expires: o.Expires})
 	}
+	return nil
 }

@@ -307,6 +307,9 @@ func TestRefusedStates(t *testing.T) {
 			if c.with != nil {
 				c.with(t, made)
 			}
+			if code := m.verifies(t, made, statement{sequence: 5, says: quarantined("a")}); code != c.code {
+				t.Errorf("VerifyState has the code %q, want %q", code, c.code)
+			}
 			m.state.put(made)
 			for range 3 {
 				if code := m.poll(t); code != c.code {

@@ -1,7 +1,6 @@
 package activation
 
 import (
-	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"github.com/westworld-charter/charter/internal/bundle"
 	"github.com/westworld-charter/charter/internal/charter"
 	"github.com/westworld-charter/charter/internal/committee"
+	"github.com/westworld-charter/charter/internal/committee/committeetest"
 	"github.com/westworld-charter/charter/internal/release"
 )
 
@@ -45,15 +45,7 @@ type people []*committee.Key
 
 func newPeople(t testing.TB) people {
 	t.Helper()
-	var all people
-	for range 3 {
-		key, err := committee.GenerateKey(rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, key)
-	}
-	return all
+	return committeetest.Keys(t, 3)
 }
 
 // text is the charter of a mesh with those people.
@@ -78,33 +70,10 @@ func (all people) charter(t testing.TB) *charter.Charter {
 // missing in it is filled in.
 func (all people) sign(t rapid.TB, n int, now time.Time, r committee.Request) committee.Signed {
 	t.Helper()
-	if r.Nonce == "" {
-		nonce, err := committee.NewNonce(rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Nonce = nonce
-	}
 	if r.Charter == "" {
 		r.Charter = "mesh"
 	}
-	if r.Reason == "" {
-		r.Reason = "OPS-1"
-	}
-	if r.Expires.IsZero() {
-		r.Expires = now.Add(time.Hour).Truncate(time.Second)
-	}
-	s := committee.Signed{Request: r}
-	for _, key := range all[:n] {
-		signature, err := key.Sign(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := s.Add(signature); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return s
+	return committeetest.Sign(t, now, r, all[:n]...)
 }
 
 // loosen is a request for an override of net.latency that begins at a time.

@@ -219,9 +219,9 @@ func (k *stateKeeper) retrust(ctx context.Context) {
 	if err == nil {
 		k.held.clear(ctx, keyStateTrust)
 	} else {
-		k.held.set(ctx, keyStateTrust, Event{Part: PartState, Kind: EventDegraded, Code: CodeOf(err), Message: err.Error(), Digest: h.Digest, Sequence: h.Sequence})
+		k.held.set(ctx, keyStateTrust, Event{Part: PartState, Kind: EventDegraded, Code: CodeOf(err), Message: err.Error(), Digest: h.Digest, Sequence: h.Sequence, Untrusted: true})
 	}
-	s, broken := o.open(stored.Archive)
+	s, broken := o.open(stored.Archive, k.o.MaxState)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.bundle, k.under = nil, nil; err == nil && broken == nil {

@@ -1,13 +1,6 @@
 package activation
 
-import (
-	"context"
-	"log/slog"
-	"slices"
-	"strings"
-	"sync"
-	"time"
-)
+import "time"
 
 // Mark is the highest sequence of a channel that was in force, and what it named.
 type Mark struct {
@@ -33,7 +26,8 @@ const (
 
 // Event is one change of what is in force, or of a condition: there is one when a
 // condition begins, one when its code or the release it is about changes, one when it
-// ends, and none for each poll in between.
+// ends, and none for each poll in between. What comes again within an hour has none of
+// its own: one at the end of the hour says how often it did; see [Options.Repeated].
 type Event struct {
 	Part     string
 	Kind     string
@@ -46,6 +40,12 @@ type Event struct {
 	Expires  time.Time // of the release statement, when there is one
 	Previous string    // revision that was in force before, of EventActivated
 	Time     time.Time
+	// Untrusted, of EventDegraded, says that what is in force does not satisfy the trust
+	// policy of now.
+	Untrusted bool
+	// Repeats, when not 0, says that this is such an event: so often there was none,
+	// since the first that Code had. The rest of it is as it was the last time.
+	Repeats uint64
 }
 
 // Problem is a condition that holds.
@@ -55,6 +55,9 @@ type Problem struct {
 	Message string    `json:"message"`
 	Digest  string    `json:"digest,omitempty"`
 	Since   time.Time `json:"since"`
+	// Repeats is how often something of this kind came and went within an hour without
+	// an [Event] of its own.
+	Repeats uint64 `json:"repeats,omitempty"`
 }
 
 // Status is what a node says about itself; its JSON is part of the HTTP API.
@@ -97,73 +100,4 @@ func (a *Activator) Status() Status {
 		s.State = a.states.status(now)
 	}
 	return s
-}
-
-// conditions are what is wrong now, at most one thing under a key.
-type conditions struct {
-	now    func() time.Time
-	record func(context.Context, Event)
-	log    *slog.Logger
-
-	mu   sync.Mutex
-	held map[string]Problem
-}
-
-func newConditions(now func() time.Time, record func(context.Context, Event), log *slog.Logger) *conditions {
-	return &conditions{now: now, record: record, log: log, held: make(map[string]Problem)}
-}
-
-// set says that something is wrong. There is an event when code or digest are not
-// those that are held under the key.
-func (c *conditions) set(ctx context.Context, key string, e Event) {
-	c.mu.Lock()
-	old, ok := c.held[key]
-	same := ok && old.Code == e.Code && old.Digest == e.Digest
-	p := Problem{e.Part, e.Code, e.Message, e.Digest, c.now()}
-	if same {
-		p.Since = old.Since
-	}
-	c.held[key] = p
-	c.mu.Unlock()
-	if !same {
-		c.emit(ctx, e)
-	}
-}
-
-// clear says that nothing is wrong any more.
-func (c *conditions) clear(ctx context.Context, key string) {
-	c.mu.Lock()
-	old, ok := c.held[key]
-	delete(c.held, key)
-	c.mu.Unlock()
-	if ok {
-		c.emit(ctx, Event{Part: old.Part, Kind: EventRecovered, Code: old.Code, Digest: old.Digest, Message: "over: " + old.Message})
-	}
-}
-
-// emit records an event and logs it.
-func (c *conditions) emit(ctx context.Context, e Event) {
-	e.Time = c.now()
-	level := slog.LevelInfo
-	if e.Kind == EventRefused || e.Kind == EventDegraded {
-		level = slog.LevelError
-	}
-	c.log.Log(ctx, level, e.Part+" "+e.Kind, "code", e.Code, "message", e.Message, "revision", e.Revision, "sequence", e.Sequence, "digest", e.Digest)
-	c.record(ctx, e)
-}
-
-func (c *conditions) list() []Problem {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	list := make([]Problem, 0, len(c.held))
-	for _, p := range c.held {
-		list = append(list, p)
-	}
-	slices.SortFunc(list, func(x, y Problem) int {
-		if n := x.Since.Compare(y.Since); n != 0 {
-			return n
-		}
-		return strings.Compare(x.Code, y.Code)
-	})
-	return list
 }

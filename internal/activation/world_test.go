@@ -52,6 +52,7 @@ type node struct {
 	engine *engine.Engine
 	trust  atomic.Pointer[signing.Trust]
 	clock  atomic.Pointer[time.Time]
+	halt   func() // of one that runs: ends and closes it, once
 
 	mu     sync.Mutex
 	events []Event

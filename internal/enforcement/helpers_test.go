@@ -15,6 +15,7 @@ import (
 
 	"github.com/westworld-charter/charter/internal/charter"
 	"github.com/westworld-charter/charter/internal/committee"
+	"github.com/westworld-charter/charter/internal/committee/committeetest"
 	"github.com/westworld-charter/charter/internal/ledger"
 )
 
@@ -133,47 +134,16 @@ type people []*committee.Key
 
 func newPeople(t testing.TB, n int) people {
 	t.Helper()
-	var all people
-	for range n {
-		key, err := committee.GenerateKey(rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, key)
-	}
-	return all
+	return committeetest.Keys(t, n)
 }
 
 // sign has the first n of them sign a request. What is missing in it is filled in.
 func (all people) sign(t testing.TB, n int, now time.Time, r committee.Request) committee.Signed {
 	t.Helper()
-	nonce, err := committee.NewNonce(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.Nonce == "" {
-		r.Nonce = nonce
-	}
 	if r.Charter == "" {
 		r.Charter = "example"
 	}
-	if r.Reason == "" {
-		r.Reason = "OPS-1"
-	}
-	if r.Expires.IsZero() {
-		r.Expires = now.Add(time.Hour).Truncate(time.Second)
-	}
-	s := committee.Signed{Request: r}
-	for _, key := range all[:n] {
-		signature, err := key.Sign(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := s.Add(signature); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return s
+	return committeetest.Sign(t, now, r, all[:n]...)
 }
 
 // charterOf is a charter with a committee of people; escalation as production has it.

@@ -52,13 +52,15 @@ type Options struct {
 // concurrently.
 type Fleet struct {
 	Options
-	disk  disk
-	shelf shelf
+	disk   disk
+	shelf  shelf
+	opened time.Time // before that nobody could report
 
-	stepping  sync.Mutex    // held while a step is decided and written
-	recording sync.Mutex    // held while entries are appended, so that their order stays
-	writing   sync.Mutex    // held while nodes are written
-	saved     atomic.Uint64 // version of the nodes on disk
+	stepping  sync.Mutex        // held while a step is decided and written
+	told      map[string]uint64 // watched steps of which the log says that they wait for a person, by channel; guarded by stepping
+	recording sync.Mutex        // held while entries are appended, so that their order stays
+	writing   sync.Mutex        // held while nodes are written
+	saved     atomic.Uint64     // version of the nodes on disk
 
 	mu       sync.Mutex
 	nodes    map[string]*node    // guarded by mu
@@ -66,9 +68,11 @@ type Fleet struct {
 	channels map[string]*channel // never changed, only replaced; guarded by mu
 	pending  []entry             // steps that are not in the ledger yet; guarded by mu
 	content  map[place]Content   // of releases that are served; guarded by mu
-	changed  chan struct{}       // closed when a node may be given another release; guarded by mu
-	halts    map[string]uint64   // rollouts stopped since the start, by cause; guarded by mu
-	alarms   uint64              // nodes that went back since the start; guarded by mu
+	changed  chan struct{}       // closed when anybody may be given another release; guarded by mu
+	// woken are closed, each for its node, then, and when its labels bring it another one.
+	woken  map[string]chan struct{} // guarded by mu
+	halts  map[string]uint64        // rollouts stopped since the start, by cause; guarded by mu
+	alarms uint64                   // nodes that went back since the start; guarded by mu
 }
 
 // place names a release.
@@ -115,8 +119,8 @@ func openOn(d disk, o Options) (*Fleet, error) {
 		o.Now = time.Now
 	}
 	f := &Fleet{
-		Options: o, disk: d, shelf: shelf{d, filepath.Join(o.Dir, releasesDir)},
-		nodes: map[string]*node{}, channels: map[string]*channel{}, content: map[place]Content{}, changed: make(chan struct{}), halts: map[string]uint64{},
+		Options: o, disk: d, shelf: shelf{d, filepath.Join(o.Dir, releasesDir)}, opened: o.Now().UTC().Round(0),
+		told: map[string]uint64{}, nodes: map[string]*node{}, channels: map[string]*channel{}, content: map[place]Content{}, changed: make(chan struct{}), woken: map[string]chan struct{}{}, halts: map[string]uint64{},
 	}
 	return f, f.load()
 }
@@ -136,18 +140,23 @@ func (f *Fleet) Report(ctx context.Context, r Report) (Desired, error) {
 	}
 	m, reached := n.mark(f.channelName(r.Status.Channel)), max(r.Status.Sequence, r.Status.HighWater)
 	back := n.goesBack(m, &r, now)
+	again := back && n.Back.Again > 0
 	higher := reached > m.Highest
 	m.Highest, m.Ran = max(m.Highest, reached), max(m.Ran, r.Status.Sequence)
-	other := n.Report == nil || !maps.Equal(n.Report.Labels, r.Labels)
-	if other {
-		f.notify()
-	}
+	before := f.desired(n, r.Node)
+	other := n.relabel(r.Labels, now)
 	n.take(m, &r, f.channels[f.channelName(r.Status.Channel)], now)
-	if version := f.touch(); higher || other || back {
+	if version := f.touch(); higher || other || back && !again {
 		n.unsaved = version
 	}
 	unsaved, desired := n.unsaved, f.desired(n, r.Node)
+	if desired != before || other {
+		f.wake(r.Node)
+	}
 	if back {
+		f.alarms++
+	}
+	if back && !again {
 		f.alarm(&r, *n.Back)
 	}
 	f.mu.Unlock()
@@ -228,6 +237,32 @@ func (f *Fleet) touch() uint64 {
 func (f *Fleet) notify() {
 	close(f.changed)
 	f.changed = make(chan struct{})
+	for name := range f.woken {
+		f.wake(name)
+	}
+}
+
+// wake wakes those alone who wait for another release for one node: what that says about
+// itself is no news to the others. It needs mu.
+func (f *Fleet) wake(node string) {
+	if woken := f.woken[node]; woken != nil {
+		close(woken)
+		delete(f.woken, node)
+	}
+}
+
+// waiting is closed when a node may be given another release, "" being who is none. It
+// needs mu.
+func (f *Fleet) waiting(node string) <-chan struct{} {
+	if node == "" {
+		return f.changed
+	}
+	woken := f.woken[node]
+	if woken == nil {
+		woken = make(chan struct{})
+		f.woken[node] = woken
+	}
+	return woken
 }
 
 // now is by the clock of the options, without what is not kept on disk.

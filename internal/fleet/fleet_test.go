@@ -157,8 +157,16 @@ func TestBackwardsIsAnAlarm(t *testing.T) {
 	if got := offered(f, "n"); got != 3 && got != 0 {
 		t.Errorf("it is offered %d after it has reported 3", got)
 	}
+	for range 50 { // and again and again: counted
+		f.mustReport(t, running("n", 3, at.at))
+		f.mustReport(t, running("n", 1, at.at))
+	}
+	if n := strings.Count(fmt.Sprint(log.actions(t)), actBack); n != 1 || f.Stats().Alarms != 51 || f.Nodes()[0].Back.Again != 50 {
+		t.Errorf("%d entries, %d alarms, %+v, want one, 51, and 50 times again", n, f.Stats().Alarms, f.Nodes()[0].Back)
+	}
+	at.pass(backPause)
 	f.mustReport(t, running("n", 3, at.at))
-	f.mustReport(t, running("n", 1, at.at)) // and once more
+	f.mustReport(t, running("n", 1, at.at))
 	if n := strings.Count(fmt.Sprint(log.actions(t)), actBack); n != 2 {
 		t.Errorf("%d entries, want two", n)
 	}

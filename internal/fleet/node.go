@@ -1,15 +1,22 @@
 package fleet
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // node is what is kept about a node.
 type node struct {
 	Report  *Report   `json:"report,omitempty"` // the latest; nil for one that only fetched
 	First   time.Time `json:"first"`
-	Arrived time.Time `json:"arrived,omitzero"`         // of the latest report
-	Back    *Back     `json:"went_backwards,omitempty"` // the last time it did
-	Trouble *trouble  `json:"trouble,omitempty"`
-	Watch   watch     `json:"watch,omitzero"`
+	Arrived time.Time `json:"arrived,omitzero"` // of the latest report
+	// Labels are those that stages go by, since Labelled: the ones of the latest report,
+	// unless that changed them sooner than [labelPause] allows.
+	Labels   map[string]string `json:"labels,omitempty"`
+	Labelled time.Time         `json:"labelled,omitzero"`
+	Back     *Back             `json:"went_backwards,omitempty"` // the last time it did
+	Trouble  *trouble          `json:"trouble,omitempty"`
+	Watch    watch             `json:"watch,omitzero"`
 	// Marks are by channel: sequences of two channels have nothing to do with each other.
 	Marks map[string]*mark `json:"marks,omitempty"`
 	// unsaved is the version of all nodes that must be on disk before this one is answered.
@@ -58,6 +65,8 @@ type Back struct {
 	From int64     `json:"from"`
 	To   int64     `json:"to"`
 	At   time.Time `json:"at"`
+	// Again is how often it did so once more within [backPause] after At.
+	Again int `json:"again,omitempty"`
 }
 
 // trouble is the fault of a node as we have seen it, by our clock.
@@ -71,6 +80,7 @@ type trouble struct {
 type watch struct {
 	Step     uint64    `json:"step,omitempty"`     // of the rollout
 	Reports  int       `json:"reports,omitempty"`  // since that step
+	Given    int       `json:"given,omitempty"`    // of these, since it was given the release
 	Sequence int64     `json:"sequence,omitempty"` // that the node ran when Base was taken
 	Base     Decisions `json:"base,omitzero"`
 }
@@ -89,11 +99,19 @@ func (n *node) heard() time.Time {
 	return last
 }
 
-func (n *node) labels() map[string]string {
-	if n.Report == nil {
-		return nil
+func (n *node) labels() map[string]string { return n.Labels }
+
+// labelPause is how long the labels of a node stay what they are, at least. Each change
+// may move the node to another stage, and has to be on disk before it does.
+const labelPause = time.Minute
+
+// relabel takes the labels of a report, and reports whether they are others.
+func (n *node) relabel(labels map[string]string, now time.Time) bool {
+	if n.Report != nil && (maps.Equal(n.Labels, labels) || now.Sub(n.Labelled).Abs() < labelPause) {
+		return false
 	}
-	return n.Report.Labels
+	n.Labels, n.Labelled = labels, now
+	return true
 }
 
 // goesBack notes that a node runs less than it did. One without any release is a new
@@ -105,9 +123,17 @@ func (n *node) goesBack(m *mark, r *Report, now time.Time) bool {
 	if n.Report != nil && n.Report.Status.Sequence == r.Status.Sequence && n.Back != nil && n.Back.To == r.Status.Sequence {
 		return false // it is known
 	}
+	if b := n.Back; b != nil && now.Sub(b.At).Abs() < backPause {
+		n.Back = &Back{From: max(b.From, m.Ran), To: r.Status.Sequence, At: b.At, Again: b.Again + 1}
+		return true
+	}
 	n.Back = &Back{From: m.Ran, To: r.Status.Sequence, At: now}
 	return true
 }
+
+// backPause is between two entries in the ledger about one node that goes back: it could
+// go back and forth in each report.
+const backPause = 10 * time.Minute
 
 // take makes r the latest report.
 func (n *node) take(m *mark, r *Report, c *channel, now time.Time) {
@@ -123,6 +149,9 @@ func (n *node) take(m *mark, r *Report, c *channel, now time.Time) {
 		n.Watch = watch{Step: step, Sequence: -1}
 	}
 	n.Watch.Reports++
+	if c != nil && c.Rollout != nil && m.Offered == c.Rollout.Sequence {
+		n.Watch.Given++
+	}
 	if w := &n.Watch; w.Sequence != r.Status.Sequence || !w.Base.Started.Equal(r.Decisions.Started) || r.Decisions.Total < w.Base.Total {
 		w.Sequence, w.Base = r.Status.Sequence, r.Decisions
 	}

@@ -9,7 +9,7 @@ package fleet
 // it.
 func (f *Fleet) Offer(channel, node string) (r Release, changed <-chan struct{}, published, ok bool) {
 	f.mu.Lock()
-	c, changed := f.channels[channel], f.changed
+	c, changed := f.channels[channel], f.waiting(node)
 	if c == nil || c.Rollout == nil {
 		f.mu.Unlock()
 		return Release{}, changed, c != nil, false

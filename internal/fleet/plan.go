@@ -12,8 +12,9 @@ import (
 
 // Limits of a [Plan].
 const (
-	maxStages = 20
-	maxSoak   = 30 * 24 * time.Hour
+	maxStages   = 20
+	maxSoak     = 30 * 24 * time.Hour
+	maxMinNodes = 1_000_000
 )
 
 // Plan says how a release reaches the nodes of its channel.
@@ -29,7 +30,8 @@ type Plan struct {
 
 // Stage is a share of the nodes, for a time.
 type Stage struct {
-	// Labels are those that a node must have, by its last report; none is all nodes.
+	// Labels are those that a node must have, by its last report or, if that changes them
+	// too soon, by one before; none is all nodes.
 	Labels map[string]string `json:"labels,omitempty"`
 	// Percent of these node ids, 1 to 100; see [decision.Bucket].
 	Percent int `json:"percent"`
@@ -50,15 +52,19 @@ type Gates struct {
 	// Latency is what the median over the nodes that run it of their 99th percentile may
 	// be, unless the others are about as slow.
 	Latency Duration `json:"latency"`
-	// Reports and Decisions are how many there must be before a gate says anything, and
-	// Reports before the next stage. A report that a node owes counts.
-	Reports   int    `json:"min_reports"`
+	// Nodes is how many of the reached nodes must have been heard before a gate says
+	// anything, and before the next stage: all of them, where a stage has no more than
+	// that. A node counts once, however often it reports. With 1, one node may decide;
+	// otherwise no gate rolls back for what one node alone says.
+	Nodes int `json:"min_nodes"`
+	// Decisions is how many questions the nodes must have answered, on each side, before
+	// shares of them are compared.
 	Decisions uint64 `json:"min_decisions"`
 }
 
 // DefaultGates watch for what no release should do.
 func DefaultGates() Gates {
-	return Gates{Errors: 0.05, Violations: 0.05, Latency: Duration(50 * time.Millisecond), Reports: 10, Decisions: 100}
+	return Gates{Errors: 0.05, Violations: 0.05, Latency: Duration(50 * time.Millisecond), Nodes: 10, Decisions: 100}
 }
 
 // DefaultPlan begins with few nodes.
@@ -97,8 +103,8 @@ func (p *Plan) Check() error {
 			return refuse(InvalidPlan, field, "%g is not from 0 to 1", share)
 		}
 	}
-	if g.Latency <= 0 || g.Reports < 1 || g.Reports > 1_000_000 || g.Decisions < 1 {
-		return refuse(InvalidPlan, "gates", "latency, min_reports and min_decisions must be positive, min_reports at most 1000000")
+	if g.Latency <= 0 || g.Nodes < 1 || g.Nodes > maxMinNodes || g.Decisions < 1 {
+		return refuse(InvalidPlan, "gates", "latency, min_nodes and min_decisions must be positive, min_nodes at most %d", maxMinNodes)
 	}
 	return nil
 }

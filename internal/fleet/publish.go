@@ -17,7 +17,8 @@ type Published struct {
 // Publish keeps a release, and its rollback under the next sequence: an earlier release
 // of the channel, signed once more. The caller has verified both as a node would. Only
 // the first release of a channel has no rollback. Nobody is offered it before
-// [Fleet.Begin]. To publish the same again changes nothing. Errors are [*Error].
+// [Fleet.Begin]. To publish the same again changes nothing, but for statements about
+// releases that are not trusted any more: they take the place of those. Errors are [*Error].
 func (f *Fleet) Publish(ctx context.Context, by string, releases []Release) (Published, error) {
 	f.stepping.Lock()
 	defer f.stepping.Unlock()
@@ -39,8 +40,10 @@ func (f *Fleet) Publish(ctx context.Context, by string, releases []Release) (Pub
 	next := f.channel(name).copied()
 	if again, err := next.known(p); again || err != nil {
 		if err == nil {
-			p.Release = *next.release(p.Release.Sequence)
-			p.Again = true
+			if _, err = f.restate(ctx, by, name, releases); err != nil {
+				return Published{}, err
+			}
+			p.Release, p.Again = *f.channel(name).release(p.Release.Sequence), true
 		}
 		return p, err
 	}
@@ -66,7 +69,7 @@ func (f *Fleet) Publish(ctx context.Context, by string, releases []Release) (Pub
 	dropped := f.prune(next)
 	step := ledger.ReleaseStep{Action: actPublish, Channel: name, Sequence: p.Release.Sequence, Signers: p.Release.Signers}
 	if p.Rollback != nil {
-		step.Rollback = p.Rollback.Sequence
+		step.Rollback, step.RollbackDigest, step.RollbackSigners = p.Rollback.Sequence, p.Rollback.Digest, p.Rollback.Signers
 	}
 	if err := f.step(ctx, name, next, step, by); err != nil {
 		return Published{}, err
@@ -154,6 +157,8 @@ func (f *Fleet) Begin(ctx context.Context, by, name string, sequence int64, p Pl
 	switch {
 	case r == nil:
 		return Rollout{}, refuse(UnknownRelease, "sequence", "channel %s has no release with the sequence %d", name, sequence)
+	case next.refuses(sequence) != nil:
+		return Rollout{}, next.refuses(sequence)
 	case r.RollbackOf != 0:
 		return Rollout{}, refuse(UnknownRelease, "sequence", "%d is the rollback of %d, which can only be rolled back", sequence, r.RollbackOf)
 	case was != nil && was.Sequence == sequence && was.State != RolledBack:
@@ -174,11 +179,18 @@ func (f *Fleet) Begin(ctx context.Context, by, name string, sequence int64, p Pl
 func (f *Fleet) Promote(ctx context.Context, by, name string) (Rollout, error) {
 	return f.change(ctx, by, name, func(next *channel) (string, error) {
 		r := next.Rollout
+		if err := next.refuses(r.Sequence); err != nil {
+			return "", err
+		}
 		switch r.State {
 		case Halted:
 			r.enter(r.Stage, next.Step+1, f.now())
 			return actResume, nil
 		case Running:
+			f.mu.Lock()
+			m := f.measure(name, next, f.now())
+			f.mu.Unlock()
+			r.remember(m)
 			return f.forward(next), nil
 		default:
 			return "", refuse(NoRollout, "", "the rollout of %d is %s, so there is nothing to go on with", r.Sequence, r.State)
@@ -218,6 +230,9 @@ func (f *Fleet) RollBack(ctx context.Context, by, name string) (Rollout, error) 
 			return "", refuse(NoRollout, "", "the release %d was rolled back already", r.Sequence)
 		case r.Rollback == 0:
 			return "", refuse(NoRollback, "", "the release %d came without a rollback, being the first of its channel; publish a newer one", r.Sequence)
+		}
+		if err := next.refuses(next.Rollout.Rollback); err != nil {
+			return "", err
 		}
 		next.Rollout.settle(RolledBack, nil, f.now())
 		return actRoll, nil

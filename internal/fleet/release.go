@@ -27,6 +27,9 @@ type Release struct {
 	RollbackOf int64     `json:"rollback_of,omitempty"`
 	Published  time.Time `json:"published"`
 	By         string    `json:"by,omitempty"` // principal who brought it
+	// Untrusted is the code of why it is not trusted any more, see [Fleet.Verify]; it is
+	// given to nobody then.
+	Untrusted string `json:"untrusted,omitempty"`
 
 	// Content is what a node is given, byte for byte as it was published.
 	Content Content `json:"-"`

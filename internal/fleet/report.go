@@ -233,6 +233,7 @@ const (
 	UnknownRelease  Code = "unknown_release"   // it was not published
 	RolloutActive   Code = "rollout_active"    // another one is not over yet
 	NoRollout       Code = "no_rollout"        // there is none to which this could be done
+	UntrustedRun    Code = "untrusted_release" // the trust policy of now does not trust it
 	CannotBeWritten Code = "store_unavailable" // a file could not be written
 )
 
@@ -240,7 +241,7 @@ const (
 func Codes() []Code {
 	return []Code{
 		InvalidReport, TooManyNodes, InvalidPlan, BadArchive, WrongChannel, OlderSequence, SequenceReused, NoRollback, WrongRollback,
-		UnknownChannel, UnknownRelease, RolloutActive, NoRollout, CannotBeWritten,
+		UnknownChannel, UnknownRelease, RolloutActive, NoRollout, UntrustedRun, CannotBeWritten,
 	}
 }
 

@@ -91,14 +91,16 @@ func (c *channel) release(sequence int64) *Release {
 
 // Actions of steps, as the ledger has them.
 const (
-	actPublish = "publish"
-	actBegin   = "begin"
-	actAdvance = "advance" // to the next stage, by the plan or by a person
-	actResume  = "resume"
-	actHalt    = "halt"
-	actRoll    = "rollback"
-	actFinish  = "finish"
-	actBack    = "went-backwards" // of a node, not of a rollout
+	actPublish  = "publish"
+	actBegin    = "begin"
+	actAdvance  = "advance" // to the next stage, by the plan or by a person
+	actResume   = "resume"
+	actHalt     = "halt"
+	actRoll     = "rollback"
+	actFinish   = "finish"
+	actDistrust = "distrust"       // the trust policy of now does not trust a release
+	actTrust    = "trust"          // and does again
+	actBack     = "went-backwards" // of a node, not of a rollout
 )
 
 // active reports whether a rollout is not over.
@@ -132,8 +134,20 @@ func (r *Rollout) reaches(node string, labels map[string]string) bool {
 // ever reported or was given, 0 for none.
 //
 // It is never below had: what was reached before stays reached, and what came from
-// elsewhere is left alone.
+// elsewhere is left alone. What is not trusted any more is given to nobody.
 func (c *channel) want(node string, labels map[string]string, had int64) int64 {
+	choice := c.choose(node, labels, had)
+	if choice == 0 || c.trusts(choice) {
+		return choice
+	}
+	if before := c.Rollout.Before; before >= had && before < choice && c.trusts(before) {
+		return before
+	}
+	return 0
+}
+
+// choose is want, whoever trusts it.
+func (c *channel) choose(node string, labels map[string]string, had int64) int64 {
 	r := c.Rollout
 	if r == nil {
 		return 0

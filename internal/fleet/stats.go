@@ -17,6 +17,7 @@ type Stats struct {
 	Halts                  map[string]uint64 // since the start, by gate or [ByPerson]
 	Alarms                 uint64            // nodes that went back, since the start
 	Pending                int               // steps that are not in the ledger yet
+	Untrusted              int               // releases that nobody is given since they are not trusted any more
 }
 
 // Stats returns the figures of now. Those of a rollout are of the one that began last,
@@ -28,6 +29,7 @@ func (f *Fleet) Stats() Stats {
 	s := Stats{Nodes: map[string]int{}, States: map[string]int{}, Halts: maps.Clone(f.halts), Alarms: f.alarms, Pending: len(f.pending)}
 	var latest string
 	for name, c := range f.channels {
+		s.Untrusted += len(c.withheld())
 		r := c.Rollout
 		if r == nil {
 			continue

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -62,6 +63,11 @@ func (f *Fleet) load() error {
 	if nodes.Nodes != nil {
 		f.nodes = nodes.Nodes
 	}
+	for _, n := range f.nodes {
+		if n.Report != nil && n.Labelled.IsZero() { // written before labels were kept apart
+			n.Labels = n.Report.Labels
+		}
+	}
 	if state.Channels != nil {
 		f.channels = state.Channels
 	}
@@ -93,6 +99,9 @@ func (c *channel) valid(name string) error {
 	r := c.Rollout
 	if r == nil {
 		return nil
+	}
+	if r.Plan.Gates.Nodes == 0 { // written before reports were counted by node
+		r.Plan.Gates.Nodes = DefaultGates().Nodes
 	}
 	if err := r.Plan.Check(); err != nil {
 		return err
@@ -148,7 +157,7 @@ func (f *Fleet) save(version uint64) error {
 // then in the ledger. It needs stepping.
 func (f *Fleet) step(ctx context.Context, name string, next *channel, e ledger.ReleaseStep, by string) error {
 	next.Step++
-	own := stepEntry(next, e, by)
+	recorded := stepEntry(next, e, by)
 	f.mu.Lock()
 	channels := maps.Clone(f.channels)
 	pending := alarms(f.pending, false)
@@ -156,7 +165,7 @@ func (f *Fleet) step(ctx context.Context, name string, next *channel, e ledger.R
 	f.mu.Unlock()
 	channels[name] = next
 	if f.Log != nil {
-		pending = append(pending, own)
+		pending = append(pending, recorded)
 	}
 	content, err := f.contentFor(name, next, content)
 	if err != nil {
@@ -168,10 +177,12 @@ func (f *Fleet) step(ctx context.Context, name string, next *channel, e ledger.R
 	f.mu.Lock()
 	f.channels, f.content = channels, content
 	if f.Log != nil {
-		f.pending = append(slices.Clip(f.pending), own)
+		f.pending = append(slices.Clip(f.pending), recorded)
 	}
 	if e.Cause != nil {
 		f.halts[e.Cause.Gate]++
+	} else if e.Action == actHalt && e.Code != "" {
+		f.halts[ByTrust]++
 	} else if e.Action == actHalt || e.Action == actRoll {
 		f.halts[ByPerson]++
 	}
@@ -193,7 +204,7 @@ func (f *Fleet) contentFor(name string, next *channel, have map[place]Content) (
 	}
 	for sequence := range next.served() {
 		p, r := place{name, sequence}, next.release(sequence)
-		if r == nil {
+		if r == nil || r.Untrusted != "" {
 			continue
 		}
 		c, has := have[p]
@@ -230,7 +241,6 @@ func stepEntry(c *channel, s ledger.ReleaseStep, by string) entry {
 
 // alarm leaves an entry about a node that went back. It needs mu.
 func (f *Fleet) alarm(r *Report, b Back) {
-	f.alarms++
 	f.Logger.Error("a node runs an older release than it has reported before: its disk may have been replaced by an older copy",
 		"node", r.Node, "sequence", b.To, "before", b.From)
 	if f.Log == nil || len(f.pending) >= maxPending {
@@ -240,6 +250,11 @@ func (f *Fleet) alarm(r *Report, b Back) {
 		Action: actBack, Channel: r.Status.Channel, Sequence: b.To, Before: b.From, Digest: r.Status.Digest,
 	}})
 }
+
+// own is the principal of what nobody has asked for: a ledger recognizes what is appended
+// twice by principal and id. Those of callers begin with the kind of their proof and a
+// colon.
+const own = "fleet"
 
 // record appends what waits. What cannot be appended now is tried again by Run; what is
 // appended twice is recognized by its id.
@@ -259,7 +274,7 @@ func (f *Fleet) record(ctx context.Context) {
 			f.Logger.Error("an entry about a release cannot be written", "error", err.Error())
 			return
 		}
-		entries[i] = ledger.Entry{Kind: ledger.Release, Principal: w.Principal, RequestID: w.ID, Node: w.Node, Revision: w.Revision, Data: data}
+		entries[i] = ledger.Entry{Kind: ledger.Release, Principal: cmp.Or(w.Principal, own), RequestID: w.ID, Node: w.Node, Revision: w.Revision, Data: data}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()

@@ -39,14 +39,22 @@ func (c *copied) seen() Status {
 type Upload struct {
 	Key       string           `json:"key"`
 	Extension ledger.Extension `json:"extension"`
+	// More are extensions that follow, each on the one before. A server that does not
+	// know them refuses the upload as a whole, so they are sent to one alone that has said
+	// that it does: see [Status.Takes].
+	More Following `json:"more,omitempty"`
 }
 
 // Extend appends to the copy of a node's ledger. The caller has made sure that it is
-// that node who sends. It fails with an [*Error].
+// that node who sends. It fails with an [*Error]. Of several extensions each is taken as
+// a whole or not at all, up to the first that is not in order.
 func (m *Mirrors) Extend(ctx context.Context, node string, u Upload) (Status, error) {
 	key, err := note.NewVerifier(u.Key)
 	if err != nil {
 		return Status{}, &Error{Code: CodeInvalidKey, Err: fmt.Errorf("key: %w", err)}
+	}
+	if err := u.check(); err != nil {
+		return Status{}, &Error{Code: CodeInvalidUpload, Err: err}
 	}
 	c, err := m.of(node)
 	if err != nil {
@@ -56,7 +64,9 @@ func (m *Mirrors) Extend(ctx context.Context, node string, u Upload) (Status, er
 	for _, e := range events {
 		m.tell(ctx, e)
 	}
-	return c.seen(), err
+	st := c.seen()
+	st.Takes = MaxExtensions
+	return st, err
 }
 
 func (m *Mirrors) tell(ctx context.Context, e Event) {
@@ -90,6 +100,9 @@ func (c *copied) extend(ctx context.Context, key note.Verifier, u Upload) ([]Eve
 		return nil, &Error{Code: CodeKeyMismatch, Err: fmt.Errorf("the ledger of node %s is signed by %s; another key needs an entry of that ledger, or a person who removes the copy", before.Node, pinned)}
 	}
 	failed := c.mirror.Extend(ctx, u.Extension)
+	for i := 0; failed == nil && i < len(u.More); i++ {
+		failed = c.mirror.Extend(ctx, u.More[i])
+	}
 	verdict := judged(failed)
 	var err error // not a nil pointer in an interface
 	if verdict != nil {
@@ -102,7 +115,7 @@ func (c *copied) extend(ctx context.Context, key note.Verifier, u Upload) ([]Eve
 		next.Updated = c.owner.Now().UTC()
 	}
 	if before.Pinned.IsZero() {
-		if err != nil {
+		if err != nil && next.Size == 0 {
 			// A stranger leaves nothing, not even its key in memory.
 			return nil, errors.Join(err, c.close())
 		}

@@ -88,6 +88,9 @@ type Status struct {
 	// Cosigned how many entries of it.
 	Witness  string `json:"witness,omitempty"`
 	Cosigned uint64 `json:"cosigned,omitzero"`
+	// Takes is how many extensions one upload may have, in the answer to an upload; 0 in
+	// that of a server that takes one.
+	Takes int `json:"takes,omitempty"`
 }
 
 // Actions of an [Event].

@@ -336,6 +336,7 @@ func nothing() (tlog.TreeProof, error) { return nil, nil }
 
 func FuzzParseUpload(f *testing.F) {
 	f.Add([]byte(`{"key":"x+1+AA==","extension":{"from":0,"entries":[{"kind":"denial"}],"checkpoint":"x\n1\nAAAA\n\n"}}`))
+	f.Add([]byte(`{"key":"x+1+AA==","extension":{"from":0,"entries":[{}],"checkpoint":""},"more":[{"from":1,"entries":[{}],"checkpoint":""}]}`))
 	m, err := mirror.Open(mirror.Options{Dir: f.TempDir()})
 	if err != nil {
 		f.Fatal(err)

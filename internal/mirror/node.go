@@ -18,6 +18,7 @@ import (
 type Server interface {
 	// Held returns how many entries of this node's ledger the server holds.
 	Held(ctx context.Context) (uint64, error)
+	// Extend returns the copy, with Takes.
 	Extend(ctx context.Context, u Upload) (Status, error)
 	Cosigned(ctx context.Context, c Cosignature) error
 }
@@ -30,6 +31,7 @@ type Pusher struct {
 	Server Server
 
 	held  uint64
+	takes int  // extensions that the server has said it takes at once; 0 before it did
 	asked bool // held is what the server said
 	shown bool // the server has seen a checkpoint since then
 }
@@ -47,7 +49,7 @@ func (p *Pusher) Push(ctx context.Context) (uint64, error) {
 			continue
 		}
 		if err != nil {
-			p.asked, p.shown = false, false
+			p.asked, p.shown, p.takes = false, false, 0 // it may be another server from now on
 			return p.held, err
 		}
 		if !more {
@@ -56,7 +58,7 @@ func (p *Pusher) Push(ctx context.Context) (uint64, error) {
 	}
 }
 
-// step sends one extension; more says that there may be another.
+// step sends what fits into one upload; more says that there may be more.
 func (p *Pusher) step(ctx context.Context) (more bool, err error) {
 	log := p.Ledger()
 	if log == nil {
@@ -68,27 +70,62 @@ func (p *Pusher) step(ctx context.Context) (more bool, err error) {
 		}
 		p.asked = true
 	}
-	x, err := log.Since(ctx, p.held)
+	u, size, err := p.gather(ctx, log)
 	if errors.Is(err, ledger.ErrNotFound) && p.held == 0 {
 		return false, nil // nothing is in it yet
 	}
 	if err != nil {
 		return false, fmt.Errorf("read the ledger: %w", err)
 	}
-	_, size, _, err := ledger.ParseCheckpoint([]byte(x.Checkpoint))
-	if err != nil {
-		return false, err
-	}
 	if size == p.held && p.shown {
 		return false, nil
 	}
 	// A ledger that is behind its copy, or another one, is shown as well: the server has
 	// to know.
-	if _, err := p.Server.Extend(ctx, Upload{Key: p.Key(), Extension: x}); err != nil {
+	st, err := p.Server.Extend(ctx, u)
+	if err != nil {
 		return false, err
 	}
-	p.held, p.shown = size, true
+	p.held, p.shown, p.takes = size, true, st.Takes
 	return true, nil
+}
+
+// gather puts together as many commits as the server takes at once, and as are worth a
+// round trip. Size is that of the copy with them.
+func (p *Pusher) gather(ctx context.Context, log *ledger.Reader) (u Upload, size uint64, err error) {
+	u.Key = p.Key()
+	entries, bytes := 0, 0
+	for {
+		from := size
+		if entries == 0 {
+			from = p.held
+		}
+		x, err := log.Since(ctx, from)
+		if err != nil {
+			return u, size, err
+		}
+		_, end, _, err := ledger.ParseCheckpoint([]byte(x.Checkpoint))
+		if err != nil {
+			return u, size, err
+		}
+		entries += len(x.Entries)
+		bytes += len(x.Checkpoint)
+		for _, body := range x.Entries {
+			bytes += len(body)
+		}
+		switch {
+		case from == p.held:
+			u.Extension = x
+		case len(x.Entries) == 0 || entries > ledger.MaxExtensionEntries || bytes > batchBytes:
+			return u, size, nil
+		default:
+			u.More = append(u.More, x)
+		}
+		size = end
+		if len(x.Entries) == 0 || 1+len(u.More) >= min(p.takes, MaxExtensions) || bytes > batchBytes {
+			return u, size, nil
+		}
+	}
 }
 
 // Log is a ledger as a witness sees it: [ledger.Reader], or a client of a server.

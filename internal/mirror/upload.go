@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/westworld-charter/charter/internal/ledger"
@@ -14,6 +15,59 @@ import (
 
 // MaxUpload bounds an upload in bytes, as JSON.
 const MaxUpload = ledger.MaxExtension + 4<<10
+
+// MaxExtensions is how many extensions one upload may have. Together they have as many
+// entries as a single one may.
+const MaxExtensions = 256
+
+// batchBytes is what a node puts into an upload of several, in bytes of entries and
+// checkpoints: with more a round trip is not what costs time.
+const batchBytes = 2 << 20
+
+// Following are the extensions after the first of an upload.
+type Following []ledger.Extension
+
+// UnmarshalJSONFrom stops at the first extension or entry that is too many.
+func (f *Following) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	*f = nil
+	if token, err := d.ReadToken(); err != nil {
+		return err
+	} else if token.Kind() != '[' {
+		return errors.New("more is no list")
+	}
+	for entries := 0; d.PeekKind() != ']'; {
+		if len(*f) == MaxExtensions-1 {
+			return fmt.Errorf("%w: more than %d extensions", ledger.ErrTooLarge, MaxExtensions)
+		}
+		var x ledger.Extension
+		if err := json.UnmarshalDecode(d, &x); err != nil {
+			return err
+		}
+		if entries += len(x.Entries); entries > ledger.MaxExtensionEntries {
+			return fmt.Errorf("%w: more than %d entries", ledger.ErrTooLarge, ledger.MaxExtensionEntries)
+		}
+		*f = append(*f, x)
+	}
+	_, err := d.ReadToken()
+	return err
+}
+
+// check refuses extensions that do not follow each other.
+func (u *Upload) check() error {
+	entries, next := len(u.Extension.Entries), u.Extension.From+uint64(len(u.Extension.Entries))
+	for i, x := range u.More {
+		switch entries += len(x.Entries); {
+		case len(u.Extension.Entries) == 0 || len(x.Entries) == 0:
+			return fmt.Errorf("more.%d: one of several extensions has no entries", i)
+		case x.From != next:
+			return fmt.Errorf("more.%d: it begins at entry %d, and the one before ends at %d", i, x.From, next)
+		case entries > ledger.MaxExtensionEntries:
+			return fmt.Errorf("%w: more than %d entries", ledger.ErrTooLarge, ledger.MaxExtensionEntries)
+		}
+		next += uint64(len(x.Entries))
+	}
+	return nil
+}
 
 // MaxCosignature bounds a [Cosignature] in bytes, as JSON.
 const MaxCosignature = 64 << 10
@@ -24,6 +78,9 @@ func ParseUpload(data []byte) (Upload, error) {
 	var u Upload
 	if err := parse(data, MaxUpload, &u); err != nil {
 		return Upload{}, err
+	}
+	if err := u.check(); err != nil {
+		return Upload{}, &Error{Code: CodeInvalidUpload, Err: err}
 	}
 	return u, nil
 }

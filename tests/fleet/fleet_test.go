@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/westworld-charter/charter/tests/releases"
 )
 
 // scale is the size of the test.
@@ -97,17 +98,17 @@ func (f *fleet) check(t *testing.T) {
 // cut off come to the newest release, and none ever goes back.
 func TestReleaseReachesAllNodes(t *testing.T) {
 	s := size()
-	r, c := startRegistry(t), newCommittee(t)
+	r := startRegistry(t)
 	f := &fleet{known: map[string]int64{}, runs: map[string]int64{}}
-	var releases []signed
+	var all []*releases.Made
 	for _, sequence := range []int64{1, 3, 5, 7} {
-		rel := c.release(t, sequence)
-		releases = append(releases, rel)
-		f.known[rel.revision] = sequence
+		rel := made(t, sequence)
+		all = append(all, rel)
+		f.known[rel.Revision] = sequence
 	}
-	r.publish(t.Context(), t, releases[0])
+	r.publish(t.Context(), t, all[0])
 	for i := range s.nodes {
-		n := newNode(t, i, r, c, s.interval)
+		n := newNode(t, i, r, s.interval)
 		f.nodes = append(f.nodes, n)
 		n.start(t)
 	}
@@ -116,20 +117,20 @@ func TestReleaseReachesAllNodes(t *testing.T) {
 
 	quiet := r.sent(f.nodes[0].host)
 	begin := time.Now()
-	r.publish(t.Context(), t, releases[1])
+	r.publish(t.Context(), t, all[1])
 	took := f.await(t, 3, f.nodes, begin, patience)
 	t.Logf("a release reached %d nodes after %v, %.2f of the poll interval of %v", s.nodes, took, took.Seconds()/s.interval.Seconds(), s.interval)
 	if took > 2*s.interval {
 		t.Errorf("a release took %v to reach all nodes, want at most two poll intervals of %v", took, s.interval)
 	}
 	for _, n := range f.nodes {
-		for _, rel := range releases[:2] {
-			if got := r.downloads(n.host, rel.manifest.Layer.Digest); got != 1 {
-				t.Errorf("%s downloaded the archive of sequence %d %d times, want once", n.name, rel.sequence, got)
+		for i, rel := range all[:2] {
+			if got := r.downloads(n.host, rel.Manifest.Layer.Digest); got != 1 {
+				t.Errorf("%s downloaded the archive of sequence %d %d times, want once", n.name, 2*i+1, got)
 			}
 		}
 	}
-	t.Logf("bytes sent to a node for a release: %d, archive %d", r.sent(f.nodes[0].host)-quiet, len(releases[1].layer))
+	t.Logf("bytes sent to a node for a release: %d, archive %d", r.sent(f.nodes[0].host)-quiet, len(all[1].Archive))
 
 	cut := f.nodes[:s.cut]
 	hosts := make([]string, len(cut))
@@ -137,9 +138,9 @@ func TestReleaseReachesAllNodes(t *testing.T) {
 		hosts[i] = n.host
 	}
 	r.partition(true, hosts...)
-	r.publish(t.Context(), t, releases[2])
+	r.publish(t.Context(), t, all[2])
 	f.await(t, 5, f.nodes[s.cut:], time.Now(), patience)
-	r.publish(t.Context(), t, releases[3])
+	r.publish(t.Context(), t, all[3])
 	f.await(t, 7, f.nodes[s.cut:], time.Now(), patience)
 	for _, n := range cut {
 		if got := f.look(t, n); got != 3 {
@@ -149,12 +150,12 @@ func TestReleaseReachesAllNodes(t *testing.T) {
 	r.partition(false, hosts...)
 	t.Logf("after the partition has healed all nodes run the newest release after %v", f.await(t, 7, f.nodes, time.Now(), patience))
 	for _, n := range cut {
-		if got := r.downloads(n.host, releases[2].manifest.Layer.Digest); got != 0 {
+		if got := r.downloads(n.host, all[2].Manifest.Layer.Digest); got != 0 {
 			t.Errorf("%s downloaded a release that was not the newest any more", n.name)
 		}
 	}
 	// Somebody puts an old release back under the tag: nobody follows.
-	r.publish(t.Context(), t, releases[1])
+	r.publish(t.Context(), t, all[1])
 	wait := time.NewTimer(2 * s.interval)
 	<-wait.C
 	f.await(t, 7, f.nodes, time.Now(), patience)
@@ -165,20 +166,20 @@ func TestReleaseReachesAllNodes(t *testing.T) {
 // before or the new one, and gets to the new one.
 func TestKilledWhileActivating(t *testing.T) {
 	s := size()
-	r, c := startRegistry(t), newCommittee(t)
+	r := startRegistry(t)
 	f := &fleet{known: map[string]int64{}, runs: map[string]int64{}}
-	n := newNode(t, 0, r, c, 200*time.Millisecond)
+	n := newNode(t, 0, r, 200*time.Millisecond)
 	const patience = time.Minute
-	first := c.release(t, 1)
-	f.known[first.revision] = 1
+	first := made(t, 1)
+	f.known[first.Revision] = 1
 	r.publish(t.Context(), t, first)
 	n.start(t)
 	f.await(t, 1, []*node{n}, time.Now(), patience)
 	outcomes := map[string]int{}
 	for i := range s.kills {
 		old, next := int64(1+2*i), int64(3+2*i)
-		rel := c.release(t, next)
-		f.known[rel.revision] = next
+		rel := made(t, next)
+		f.known[rel.Revision] = next
 		r.publish(t.Context(), t, rel)
 		moment := time.NewTimer(time.Duration(rand.IntN(700)) * time.Millisecond) //nolint:gosec // any moment will do
 		<-moment.C
@@ -203,7 +204,7 @@ func TestKilledWhileActivating(t *testing.T) {
 	}
 	t.Logf("killed %d times: %v", s.kills, outcomes)
 	f.check(t)
-	if a, err := n.ask(t.Context(), fmt.Sprintf("release_%d", 1+2*s.kills)); err != nil || !a.Allow || !strings.Contains(a.Revision, "fleet-") {
+	if a, err := n.ask(t.Context(), fmt.Sprintf("only_in_%d", 1+2*s.kills)); err != nil || !a.Allow || f.known[a.Revision] != int64(1+2*s.kills) {
 		t.Errorf("the newest release does not decide: %+v %v", a, err)
 	}
 }

@@ -1,21 +1,22 @@
 package fleet
 
 import (
-	"bytes"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/westworld-charter/charter/tests/internal/fetch"
+	"github.com/westworld-charter/charter/tests/internal/file"
+	"github.com/westworld-charter/charter/tests/internal/poll"
+	"github.com/westworld-charter/charter/tests/internal/process"
+	"github.com/westworld-charter/charter/tests/internal/program"
 )
 
 // Tokens of the server in these tests.
@@ -25,67 +26,23 @@ const (
 )
 
 // server is a charter-server in a process of its own.
-type server struct {
-	url, data string
-	log       bytes.Buffer
-}
+type server struct{ url, data string }
 
 // startServer serves the first release's charter of its own, without signatures.
 func startServer(t *testing.T, nodeName string) *server {
 	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	_ = l.Close() // nothing was served
-	dir := t.TempDir()
-	digest := func(token string) string {
-		sum := sha256.Sum256([]byte(token))
-		return hex.EncodeToString(sum[:])
-	}
-	tokens := fmt.Sprintf("- {name: node, sha256: %s, scopes: [report], node: %s}\n- {name: ana, sha256: %s, scopes: [audit]}\n", digest(nodeToken), nodeName, digest(auditToken))
-	if err := os.WriteFile(filepath.Join(dir, "tokens.yaml"), []byte(tokens), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	address, dir := process.FreeAddress(t), t.TempDir()
+	tokens := fmt.Sprintf("- {name: node, sha256: %x, scopes: [report], node: %s}\n- {name: ana, sha256: %x, scopes: [audit, metrics]}\n", sha256.Sum256([]byte(nodeToken)), nodeName, sha256.Sum256([]byte(auditToken)))
 	s := &server{url: "http://" + address, data: filepath.Join(dir, "data")}
-	cmd := exec.Command(program(t, "charter-server"), "--charter", "../../policies/development/charter.yaml", "--listen", address, "--data", s.data,
-		"--token-file", filepath.Join(dir, "tokens.yaml"), "--log-level", "warn")
-	cmd.Stderr = &s.log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // or it has ended
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("the server logged: %.3000s", s.log.String())
-		}
-	})
-	eventually(t, "the server is healthy", func() error {
-		res, err := http.Get(s.url + "/health")
-		if err != nil {
-			return err
-		}
-		return res.Body.Close()
-	})
+	process.Start(t, process.Options{}, program.Path(t, "charter-server"), "--charter", "../../policies/development/charter.yaml", "--listen", address, "--data", s.data,
+		"--token-file", file.Write(t, filepath.Join(dir, "tokens.yaml"), tokens), "--log-level", "warn").Ready(t, healthy(t, s.url))
 	return s
 }
 
-// eventually repeats a check until it holds.
-func eventually(t *testing.T, what string, check func() error) {
-	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not after a minute: %v", what, err)
-		}
-		pause := time.NewTimer(50 * time.Millisecond)
-		<-pause.C
+func healthy(t *testing.T, url string) func() error {
+	return func() error {
+		_, err := fetch.Get(t.Context(), url+"/health")
+		return err
 	}
 }
 
@@ -99,22 +56,12 @@ type copyOf struct {
 
 func (s *server) mirror(t *testing.T, node string) (copyOf, error) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/v1/mirrors", http.NoBody)
-	if err != nil {
-		return copyOf{}, err
-	}
-	r.Header.Set("Authorization", "Bearer "+auditToken)
-	res, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return copyOf{}, err
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
+	body, err := fetch.Get(t.Context(), s.url+"/v1/mirrors", fetch.Bearer(auditToken)...)
 	if err != nil {
 		return copyOf{}, err
 	}
 	var list struct{ Mirrors []copyOf }
-	if err := json.Unmarshal(body, &list); err != nil {
+	if err := json.Unmarshal([]byte(body), &list); err != nil {
 		return copyOf{}, fmt.Errorf("%s: %w", body, err)
 	}
 	for _, c := range list.Mirrors {
@@ -128,36 +75,30 @@ func (s *server) mirror(t *testing.T, node string) (copyOf, error) {
 // admin runs charter-admin.
 func admin(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), program(t, "charter-admin"), args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("charter-admin %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return string(out)
+	return process.Output(t, process.Options{}, program.Path(t, "charter-admin"), args...)
 }
+
+// Metrics about a ledger that was found out, of the server and of its node.
+var (
+	found   = regexp.MustCompile(`(?m)^charter_mirrors\{state="ledger_\w+"\} 1$`)
+	noticed = regexp.MustCompile(`(?m)^charter_node_mirror_fault\{code="ledger_\w+"\} 1$`)
+)
 
 // What a node denied is on the server when the node is gone, and the node vouches for the
 // ledger of the server. A node whose disk is put back is found out.
 func TestLedgersAreMirroredBothWays(t *testing.T) {
-	r, c := startRegistry(t), newCommittee(t)
-	rel := c.release(t, 1)
-	r.publish(t.Context(), t, rel)
-	n := newNode(t, 0, r, c, 500*time.Millisecond)
+	r := startRegistry(t)
+	r.publish(t.Context(), t, made(t, 1))
+	n := newNode(t, 0, r, 500*time.Millisecond)
 	s := startServer(t, n.name)
 	dir := t.TempDir()
-	key, err := os.ReadFile(filepath.Join(s.data, "ledger.pub"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range map[string]string{"token": nodeToken + "\n", "logs": "log " + string(key) + "quorum none\n"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	n.args = append(n.args, "--server", s.url, "--server-token-file", filepath.Join(dir, "token"), "--report-interval", "1s", "--witness-logs", filepath.Join(dir, "logs"))
+	token := file.Write(t, filepath.Join(dir, "token"), nodeToken+"\n")
+	logs := file.Write(t, filepath.Join(dir, "logs"), "log "+file.Read(t, filepath.Join(s.data, "ledger.pub"))+"quorum none\n")
+	n.args = append(n.args, "--server", s.url, "--server-token-file", token, "--report-interval", "1s", "--witness-logs", logs)
 	n.start(t)
 	deny := func(metric string) {
 		t.Helper()
-		eventually(t, "the node denies "+metric, func() error {
+		poll.Until(t, "the node denies "+metric, func() error {
 			a, err := n.ask(t.Context(), metric)
 			if err == nil && a.Outcome != "forbidden" {
 				err = fmt.Errorf("%+v", a)
@@ -167,7 +108,7 @@ func TestLedgersAreMirroredBothWays(t *testing.T) {
 	}
 	deny("gps_location_first")
 	var before copyOf
-	eventually(t, "the server holds the ledger of the node, and the node cosigns that of the server", func() error {
+	poll.Until(t, "the server holds the ledger of the node, and the node cosigns that of the server", func() (err error) {
 		if before, err = s.mirror(t, n.name); err == nil && (before.Size < 3 || before.Cosigned == 0) {
 			err = fmt.Errorf("%+v", before)
 		}
@@ -181,7 +122,7 @@ func TestLedgersAreMirroredBothWays(t *testing.T) {
 	}
 	n.start(t)
 	deny("gps_location_hidden")
-	eventually(t, "the second denial is on the server", func() error {
+	poll.Until(t, "the second denial is on the server", func() error {
 		out := admin(t, "audit", "--data", copied, "--format", "json")
 		if !strings.Contains(out, "gps_location_hidden") {
 			return errors.New(out)
@@ -199,10 +140,18 @@ func TestLedgersAreMirroredBothWays(t *testing.T) {
 	}
 	n.start(t)
 	deny("gps_location_third")
-	eventually(t, "the server finds out", func() error {
+	poll.Until(t, "the server finds out", func() error {
 		now, err := s.mirror(t, n.name)
 		if err == nil && (now.Fault == nil || !strings.HasPrefix(now.Fault.Code, "ledger_")) {
 			err = fmt.Errorf("%+v", now)
+		}
+		return err
+	})
+	poll.Until(t, "the metrics of both say so", func() error {
+		far, err := fetch.Get(t.Context(), s.url+"/metrics", fetch.Bearer(auditToken)...)
+		near, err2 := fetch.Get(t.Context(), "http://"+n.address()+"/metrics")
+		if err = errors.Join(err, err2); err == nil && (!found.MatchString(far) || !noticed.MatchString(near) || !strings.Contains(near, "\ncharter_node_mirror_up 0\n")) {
+			err = fmt.Errorf("%s\n%s", far, near)
 		}
 		return err
 	})

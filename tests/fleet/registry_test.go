@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 
 	"github.com/westworld-charter/charter/internal/distribution"
+	"github.com/westworld-charter/charter/tests/releases"
 )
 
 // repository is where releases are, in the registry.
@@ -113,13 +114,13 @@ func (r *registries) ref(host string) string {
 }
 
 // publish makes a release the newest of the channel.
-func (r *registries) publish(ctx context.Context, t *testing.T, rel signed) {
+func (r *registries) publish(ctx context.Context, t *testing.T, m *releases.Made) {
 	t.Helper()
 	ref, err := distribution.ParseRef(r.ref("127.0.0.1"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := distribution.Push(ctx, ref, rel.manifest, rel.layer, rel.statements, distribution.Options{}); err != nil {
+	if _, err := distribution.Push(ctx, ref, m.Manifest, m.Archive, m.Statements, distribution.Options{}); err != nil {
 		t.Fatal(err)
 	}
 }

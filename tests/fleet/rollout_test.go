@@ -3,14 +3,10 @@ package fleet
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +14,10 @@ import (
 	"time"
 
 	"github.com/westworld-charter/charter/internal/distribution"
+	"github.com/westworld-charter/charter/tests/internal/file"
+	"github.com/westworld-charter/charter/tests/internal/poll"
+	"github.com/westworld-charter/charter/tests/internal/process"
+	"github.com/westworld-charter/charter/tests/internal/program"
 	"github.com/westworld-charter/charter/tests/releases"
 )
 
@@ -27,40 +27,27 @@ type stage struct {
 	*testing.T
 	dir, url string
 	args     []string
-	cmd      *exec.Cmd
-	log      bytes.Buffer
+	running  *process.Process
 	nodes    []*node
 }
 
 // newStage starts a server, and nodes of which the first has the label env=canary.
 func newStage(t *testing.T, nodes int) *stage {
 	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	_ = l.Close() // nothing was served
+	address := process.FreeAddress(t)
 	s := &stage{T: t, dir: t.TempDir(), url: "http://" + address}
-	tokens := s.token("admin", "audit, admin", "")
+	tokens := s.token("admin", "audit, admin, metrics", "")
 	for i := range nodes {
 		name := fmt.Sprintf("edge-%d", i+1)
 		tokens += s.token(name, "report", ", node: "+name)
 	}
-	s.file("tokens.yaml", []byte(tokens))
-	s.file("release.pub", releases.TrustedKey(t).Public())
-	s.file("trust.yaml", []byte("apiVersion: charter/v1\nkind: Trust\nchannel: production\nsigners:\n  - {name: release, key: release.pub}\n"))
+	s.file("tokens.yaml", tokens)
+	trust := releases.TrustedKey(t).TrustFile(t, s.dir, "")
 	s.args = []string{
-		"--charter", "../../policies/development/charter.yaml", "--trust", s.path("trust.yaml"), "--listen", address, "--data", s.path("data"),
+		"--charter", "../../policies/development/charter.yaml", "--trust", trust, "--listen", address, "--data", s.path("data"),
 		"--token-file", s.path("tokens.yaml"), "--fleet-grace", "1s", "--log-format", "text",
 	}
 	s.start()
-	t.Cleanup(func() {
-		s.kill()
-		if t.Failed() {
-			t.Logf("the server logged: %.6000s", s.log.String())
-		}
-	})
 	for i := range nodes {
 		s.add(i + 1)
 	}
@@ -69,48 +56,29 @@ func newStage(t *testing.T, nodes int) *stage {
 
 func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
 
-func (s *stage) file(name string, data []byte) string {
+func (s *stage) file(name, text string) string {
 	s.Helper()
-	if err := os.WriteFile(s.path(name), data, 0o600); err != nil {
-		s.Fatal(err)
-	}
-	return s.path(name)
+	return file.Write(s, s.path(name), text)
 }
 
 // token writes the file of a token and returns its entry.
 func (s *stage) token(name, scopes, more string) string {
 	s.Helper()
 	secret := strings.Repeat(name, 8) + "0123456789abcdef"
-	s.file(name+".token", []byte(secret))
-	sum := sha256.Sum256([]byte(secret))
-	return fmt.Sprintf("- {name: %s, sha256: %s, scopes: [%s]%s}\n", name, hex.EncodeToString(sum[:]), scopes, more)
+	s.file(name+".token", secret)
+	return fmt.Sprintf("- {name: %s, sha256: %x, scopes: [%s]%s}\n", name, sha256.Sum256([]byte(secret)), scopes, more)
 }
 
 func (s *stage) start() {
 	s.Helper()
-	s.cmd = exec.Command(program(s.T, "charter-server"), s.args...)
-	s.cmd.Stderr = &s.log
-	if err := s.cmd.Start(); err != nil {
-		s.Fatal(err)
-	}
-	eventually(s.T, "the server is healthy", func() error {
-		res, err := http.Get(s.url + "/health")
-		if err != nil {
-			return err
-		}
-		return res.Body.Close()
-	})
-}
-
-func (s *stage) kill() {
-	_ = s.cmd.Process.Kill() // or it has ended
-	_ = s.cmd.Wait()
+	s.running = process.Start(s, process.Options{}, program.Path(s, "charter-server"), s.args...)
+	s.running.Ready(s, healthy(s.T, s.url))
 }
 
 // add starts a node that fetches from the server and reports to it.
 func (s *stage) add(i int) {
 	s.Helper()
-	n := &node{name: fmt.Sprintf("edge-%d", i), host: fmt.Sprintf("127.3.0.%d", i+1), path: program(s.T, "charter-node"), http: &http.Client{Timeout: 20 * time.Second}}
+	n := &node{name: fmt.Sprintf("edge-%d", i), host: fmt.Sprintf("127.3.0.%d", i+1), http: &http.Client{Timeout: 20 * time.Second}}
 	n.data = s.path(n.name)
 	n.args = []string{
 		"--bundle", s.url + "/bundles/charter", "--trust", s.path("trust.yaml"), "--listen", n.address(), "--data", n.data, "--node", n.name,
@@ -120,12 +88,6 @@ func (s *stage) add(i int) {
 	if i == 1 {
 		n.args = append(n.args, "--label", "env=canary")
 	}
-	s.Cleanup(func() {
-		n.kill()
-		if s.Failed() && n.log != nil {
-			s.Logf("%s logged: %.3000s", n.name, n.log.String())
-		}
-	})
 	n.start(s.T)
 	s.nodes = append(s.nodes, n)
 }
@@ -134,20 +96,11 @@ func (s *stage) add(i int) {
 func (s *stage) admin(args ...string) (string, int) {
 	s.Helper()
 	args = append(args, "--server", s.url, "--token-file", s.path("admin.token"))
-	cmd := exec.Command(program(s.T, "charter-admin"), args...)
-	var told bytes.Buffer
-	cmd.Stderr = &told
-	out, err := cmd.Output()
-	exit, ok := errors.AsType[*exec.ExitError](err)
-	switch {
-	case err == nil:
-		return string(out), 0
-	case ok:
-		return string(out) + told.String(), exit.ExitCode()
-	default:
-		s.Fatal(err)
-		return "", 0
+	r := process.Run(s, process.Options{}, program.Path(s, "charter-admin"), args...)
+	if r.Code != 0 {
+		r.Stdout += r.Stderr
 	}
+	return r.Stdout, r.Code
 }
 
 func (s *stage) mustAdmin(args ...string) string {
@@ -170,7 +123,7 @@ func (s *stage) archive(name string, list ...*releases.Made) string {
 	if err := distribution.WriteLayout(&buf, all...); err != nil {
 		s.Fatal(err)
 	}
-	return s.file(name, buf.Bytes())
+	return s.file(name, buf.String())
 }
 
 // made is a release of a version under a sequence.
@@ -189,7 +142,7 @@ type seen struct {
 // well, and asks the nodes themselves.
 func (s *stage) runs(what string, want ...int64) {
 	s.Helper()
-	eventually(s.T, what, func() error {
+	poll.Until(s, what, func() error {
 		var a struct{ Nodes []seen }
 		if err := json.Unmarshal([]byte(s.mustAdmin("nodes", "fleet", "--format", "json")), &a); err != nil {
 			return err
@@ -223,20 +176,26 @@ func (s *stage) allows(n *node, version int) bool {
 func TestStagedRollout(t *testing.T) {
 	s := newStage(t, 3)
 	canary, other := s.nodes[0], s.nodes[1]
-	s.mustAdmin("release", "publish", s.archive("1.tar", s.made(1, 1)), "--stage", "100%:0s", "--min-reports", "1")
+	s.mustAdmin("release", "publish", s.archive("1.tar", s.made(1, 1)), "--stage", "100%:0s")
 	s.runs("the first release is everywhere", 1, 1, 1)
 	if !s.allows(canary, 1) || !s.allows(other, 1) {
 		t.Fatal("the nodes do not decide by the first release")
 	}
+	poll.Until(s, "the first rollout is over", func() error {
+		if out := s.mustAdmin("release", "status"); !strings.Contains(out, "everybody gets it") {
+			return errors.New(out)
+		}
+		return nil
+	})
 
 	second := s.archive("3.tar", s.made(2, 3), s.made(1, 4))
-	stages := []string{"--stage", "env=canary,100%:1h", "--stage", "100%:0s", "--min-reports", "5", "--min-decisions", "20", "--max-latency", "1m"}
+	stages := []string{"--stage", "env=canary,100%:1h", "--stage", "100%:0s", "--min-nodes", "1", "--min-decisions", "20", "--max-latency", "1m"}
 	s.mustAdmin(append([]string{"release", "publish", second}, stages...)...)
 	s.runs("the second release is on the canary alone", 3, 1, 1)
 	if !s.allows(canary, 2) || s.allows(other, 2) {
 		t.Fatal("the canary, and it alone, decides by the second release")
 	}
-	s.kill()
+	s.running.Kill()
 	s.start()
 	if out := s.mustAdmin(append([]string{"release", "publish", second}, stages...)...); !strings.Contains(out, "was published before") || !strings.Contains(out, "stage 1 of 2") {
 		t.Errorf("after a crash: %s", out)
@@ -262,7 +221,7 @@ func TestStagedRollout(t *testing.T) {
 
 	s.mustAdmin(append([]string{"release", "publish", s.archive("5.tar", s.made(3, 5), s.made(1, 6))}, stages...)...)
 	s.runs("the third release is on the canary alone, and the others have the rollback before it", 5, 4, 4)
-	eventually(t, "the gate rolls it back", func() error {
+	poll.Until(t, "the gate rolls it back", func() error {
 		for range 30 { // which the third release denies
 			s.allows(canary, 1)
 			s.allows(other, 1)

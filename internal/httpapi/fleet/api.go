@@ -2,7 +2,7 @@
 // who runs what, releases that are brought here, and how they are rolled out.
 //
 // Start with [Routes]; the caller owns the listener, proves identities and lets nobody
-// pass a [Route] who may not. Guaranteed are: a node reports for itself alone; a release
+// pass a [wire.Route] who may not. Guaranteed are: a node reports for itself alone; a release
 // is kept only after it was verified, whoever brings it; bodies, answers and the uploads
 // at once are bounded; what is not understood in full is refused by the name of its
 // field; every error has the shape code, message, errors.
@@ -18,22 +18,17 @@ import (
 
 	"github.com/westworld-charter/charter/internal/fleet"
 	"github.com/westworld-charter/charter/internal/release"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // Paths of this API.
 const (
 	nodesPath    = "/v1/nodes"
+	reportPart   = "/report"
 	fleetPath    = "/v1/fleet"
 	releasesPath = "/v1/releases"
 	rolloutsPath = "/v1/rollouts"
 	openapiPath  = "/v1/fleet/openapi.yaml"
-)
-
-// Scopes that routes ask for.
-const (
-	scopeReport = "report"
-	scopeAudit  = "audit"
-	scopeAdmin  = "admin"
 )
 
 // Limits of bodies in bytes.
@@ -93,17 +88,6 @@ type Options struct {
 	Logger   *slog.Logger // nil logs nothing
 }
 
-// Route is a handler with the method and the path, in echo's form, that it expects;
-// GET includes HEAD. Handlers read the path of the request and need no parameters of
-// the router.
-type Route struct {
-	Method, Path string
-	Scope        string // that a caller needs, or one of Or; "" lets everybody in
-	Or           []string
-	MaxBody      int64 // bytes
-	Handler      http.Handler
-}
-
 // api holds what the handlers share, fixed after Routes.
 type api struct {
 	Options
@@ -111,7 +95,7 @@ type api struct {
 }
 
 // Routes returns the routes of the API.
-func Routes(o Options) ([]Route, error) {
+func Routes(o Options) ([]wire.Route, error) {
 	if o.Fleet == nil || o.Caller == nil {
 		return nil, errors.New("fleetapi: Fleet and Caller are required")
 	}
@@ -125,26 +109,26 @@ func Routes(o Options) ([]Route, error) {
 		o.Reported = func(string) {}
 	}
 	a := &api{Options: o, uploading: make(chan struct{}, 1)}
-	act := func(do func(context.Context, string, string) (fleet.Rollout, error)) handler {
-		return func(w http.ResponseWriter, r *http.Request) error { return a.act(w, r, do) }
+	get := func(path string, serve handler) wire.Route {
+		return wire.Route{Method: http.MethodGet, Path: path, Scope: wire.ScopeAudit, Or: []string{wire.ScopeAdmin}, MaxBody: maxBody, Handler: a.handler(serve)}
 	}
-	get := func(path string, serve handler) Route {
-		return Route{Method: http.MethodGet, Path: path, Scope: scopeAudit, Or: []string{scopeAdmin}, MaxBody: maxBody, Handler: a.handler(serve)}
+	post := func(path, scope string, limit int64, serve handler) wire.Route {
+		return wire.Route{Method: http.MethodPost, Path: path, Scope: scope, MaxBody: limit, Handler: a.handler(serve)}
 	}
-	post := func(path, scope string, limit int64, serve handler) Route {
-		return Route{Method: http.MethodPost, Path: path, Scope: scope, MaxBody: limit, Handler: a.handler(serve)}
+	act := func(step string, do func(context.Context, string, string) (fleet.Rollout, error)) wire.Route {
+		return post(rolloutsPath+"/:channel"+step, wire.ScopeAdmin, maxBody, func(w http.ResponseWriter, r *http.Request) error { return a.act(w, r, step, do) })
 	}
-	return []Route{
-		post(nodesPath+"/:id/report", scopeReport, fleet.MaxReport, a.report),
+	return []wire.Route{
+		post(nodesPath+"/:id"+reportPart, wire.ScopeReport, fleet.MaxReport, a.report),
 		get(fleetPath, a.fleet),
 		get(releasesPath, a.releases),
-		post(releasesPath, scopeAdmin, maxArchive, a.publish),
+		post(releasesPath, wire.ScopeAdmin, maxArchive, a.publish),
 		get(rolloutsPath, a.rollouts),
-		post(rolloutsPath, scopeAdmin, maxBody, a.begin),
-		post(rolloutsPath+"/:channel/promote", scopeAdmin, maxBody, act(o.Fleet.Promote)),
-		post(rolloutsPath+"/:channel/halt", scopeAdmin, maxBody, act(o.Fleet.Halt)),
-		post(rolloutsPath+"/:channel/rollback", scopeAdmin, maxBody, act(o.Fleet.RollBack)),
-		{Method: http.MethodGet, Path: openapiPath, Handler: http.HandlerFunc(specification)},
+		post(rolloutsPath, wire.ScopeAdmin, maxBody, a.begin),
+		act("/promote", o.Fleet.Promote),
+		act("/halt", o.Fleet.Halt),
+		act("/rollback", o.Fleet.RollBack),
+		{Method: http.MethodGet, Path: openapiPath, Scope: wire.Public, Handler: wire.OpenAPI(openapi)},
 	}, nil
 }
 
@@ -154,7 +138,7 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 func (a *api) handler(serve handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := serve(w, r); err != nil {
-			a.fail(w, err)
+			wire.Refuse(w, a.Logger, wire.From(err, refusal))
 		}
 	})
 }
@@ -164,10 +148,3 @@ var openapi []byte
 
 // Specification returns the OpenAPI 3.1 document of this API, in YAML.
 func Specification() []byte { return append([]byte(nil), openapi...) }
-
-func specification(w http.ResponseWriter, _ *http.Request) {
-	h := w.Header()
-	h.Set("Content-Type", "application/yaml")
-	h.Set("Cache-Control", "no-cache")
-	_, _ = w.Write(openapi) // a client that left is no fault
-}

@@ -7,7 +7,15 @@ import (
 	"time"
 
 	"github.com/westworld-charter/charter/internal/fleet"
+	"github.com/westworld-charter/charter/internal/wire"
 )
+
+// Codes of errors, beside those of [fleet.Codes], of package wire and of whoever verifies
+// releases; docs/fleet.md lists them all.
+const codeNoTrust = "no_trust_policy"
+
+// typeTar is the media type of a release that is brought here.
+const typeTar = "application/x-tar"
 
 // Nodes in one answer.
 const (
@@ -29,30 +37,29 @@ func resultOf(err error) string {
 	if err == nil {
 		return resultTaken
 	}
-	return faultOf(err).Code
+	return wire.From(err, refusal).Code
 }
 
 func (a *api) takeReport(w http.ResponseWriter, r *http.Request) error {
-	parts, err := segments(r, nodesPath)
+	id, err := wire.Segment(r, nodesPath, reportPart)
 	if err != nil {
 		return err
 	}
-	id, who := parts[0], a.Caller(r.Context())
-	if !who.Anybody && (who.Node == "" || who.Node != id) {
-		return &fault{
-			status: http.StatusForbidden, Code: codeNodeMismatch,
+	if who := a.Caller(r.Context()); !who.Anybody && (who.Node == "" || who.Node != id) {
+		return &wire.Error{
+			Status: http.StatusForbidden, Code: wire.CodeNodeMismatch,
 			Message: "a node reports for itself alone: this takes its certificate, or a token with the scope report and its name",
 		}
 	}
 	var report fleet.Report
-	if err := readJSON(w, r, fleet.MaxReport, &report); err != nil {
+	if err := wire.DecodeJSON(w, r, fleet.MaxReport, &report); err != nil {
 		return err
 	}
 	if report.Node == "" {
 		report.Node = id
 	}
 	if report.Node != id {
-		return wrong(codeInvalidValue, "node", "the report is of node %q and was sent for %q", echoed(report.Node), echoed(id))
+		return wire.Wrong(wire.CodeInvalidValue, "node", "the report is of node %q and was sent for %q", wire.Echo(report.Node), wire.Echo(id))
 	}
 	desired, err := a.Fleet.Report(r.Context(), report)
 	if err != nil {
@@ -64,8 +71,7 @@ func (a *api) takeReport(w http.ResponseWriter, r *http.Request) error {
 	if desired != (fleet.Desired{}) {
 		answer.Desired = &desired
 	}
-	sendJSON(w, http.StatusOK, answer)
-	return nil
+	return wire.SendJSON(w, http.StatusOK, answer)
 }
 
 // overview is who runs what.
@@ -77,15 +83,15 @@ type overview struct {
 }
 
 func (a *api) fleet(w http.ResponseWriter, r *http.Request) error {
-	q, err := parameters(r, "condition", "after", "limit")
+	q, err := wire.Parameters(r, "condition", "after", "limit")
 	if err != nil {
 		return err
 	}
-	condition, err := oneOf(q, "condition", fleet.Conditions()...)
+	condition, err := wire.OneOf(q, "condition", fleet.Conditions()...)
 	if err != nil {
 		return err
 	}
-	limit, err := number(q, "limit", defaultPage, maxPage)
+	limit, err := wire.Limit(q, defaultPage, maxPage)
 	if err != nil {
 		return err
 	}
@@ -102,18 +108,16 @@ func (a *api) fleet(w http.ResponseWriter, r *http.Request) error {
 			continue
 		}
 		if len(v.Nodes) == limit {
-			q.Set("after", v.Nodes[len(v.Nodes)-1].Node)
-			v.Next = fleetPath + "?" + q.Encode()
+			v.Next = wire.Next(w, fleetPath, q, "after", v.Nodes[len(v.Nodes)-1].Node)
 			continue
 		}
 		v.Nodes = append(v.Nodes, n)
 	}
-	sendJSON(w, http.StatusOK, v)
-	return nil
+	return wire.SendJSON(w, http.StatusOK, v)
 }
 
 func (a *api) releases(w http.ResponseWriter, r *http.Request) error {
-	q, err := parameters(r, "channel")
+	q, err := wire.Parameters(r, "channel")
 	if err != nil {
 		return err
 	}
@@ -123,33 +127,32 @@ func (a *api) releases(w http.ResponseWriter, r *http.Request) error {
 			list = append(list, a.Fleet.Releases(channel)...)
 		}
 	}
-	sendJSON(w, http.StatusOK, map[string]any{"releases": list})
-	return nil
+	return wire.SendJSON(w, http.StatusOK, map[string]any{"releases": list})
 }
 
 // publish takes an archive with a release and its rollback.
 func (a *api) publish(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
+	if _, err := wire.Parameters(r); err != nil {
 		return err
 	}
 	if a.Verify == nil {
-		return &fault{status: http.StatusNotFound, Code: codeNoTrust, Message: "releases are not taken without a trust policy; start charter-server with --trust FILE"}
+		return &wire.Error{Status: http.StatusNotFound, Code: codeNoTrust, Message: "releases are not taken without a trust policy; start charter-server with --trust FILE"}
 	}
-	if err := mediaOf(r, typeTar, "application/octet-stream"); err != nil {
+	if _, _, err := wire.Media(r, typeTar, wire.TypeBytes); err != nil {
 		return err
 	}
 	select {
 	case a.uploading <- struct{}{}:
 		defer func() { <-a.uploading }()
 	default:
-		return &fault{status: http.StatusTooManyRequests, Code: codeTooMany, Message: "another release is being uploaded, try again", retry: 5 * time.Second}
+		return wire.TooMany("another release is being uploaded, try again", 5*time.Second)
 	}
 	c := http.NewResponseController(w)
 	_ = c.SetReadDeadline(time.Now().Add(upload))  // the server's is for small bodies
 	_ = c.SetWriteDeadline(time.Now().Add(upload)) // which begins with the request
 	ctx, cancel := context.WithTimeout(r.Context(), upload)
 	defer cancel()
-	archive, err := readBody(w, r, maxArchive)
+	archive, err := wire.Body(w, r, maxArchive)
 	if err != nil {
 		return err
 	}
@@ -165,16 +168,14 @@ func (a *api) publish(w http.ResponseWriter, r *http.Request) error {
 	if p.Again {
 		status = http.StatusOK
 	}
-	sendJSON(w, status, p)
-	return nil
+	return wire.SendJSON(w, status, p)
 }
 
 func (a *api) rollouts(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
+	if _, err := wire.Parameters(r); err != nil {
 		return err
 	}
-	sendJSON(w, http.StatusOK, map[string]any{"rollouts": a.Fleet.Rollouts()})
-	return nil
+	return wire.SendJSON(w, http.StatusOK, map[string]any{"rollouts": a.Fleet.Rollouts()})
 }
 
 // beginning is the body that begins a rollout. Of a plan, what is absent is that of
@@ -192,7 +193,7 @@ type gates struct {
 	Errors     *float64        `json:"errors"`
 	Violations *float64        `json:"violations"`
 	Latency    *fleet.Duration `json:"latency"`
-	Reports    *int            `json:"min_reports"`
+	Nodes      *int            `json:"min_nodes"`
 	Decisions  *uint64         `json:"min_decisions"`
 }
 
@@ -206,7 +207,7 @@ func (b *beginning) plan() fleet.Plan {
 		set(&p.Gates.Errors, g.Errors)
 		set(&p.Gates.Violations, g.Violations)
 		set(&p.Gates.Latency, g.Latency)
-		set(&p.Gates.Reports, g.Reports)
+		set(&p.Gates.Nodes, g.Nodes)
 		set(&p.Gates.Decisions, g.Decisions)
 	}
 	return p
@@ -219,85 +220,66 @@ func set[T any](into, value *T) {
 }
 
 func (a *api) begin(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
+	if _, err := wire.Parameters(r); err != nil {
 		return err
 	}
 	var b beginning
-	if err := readJSON(w, r, maxBody, &b); err != nil {
+	if err := wire.DecodeJSON(w, r, maxBody, &b); err != nil {
 		return err
 	}
 	rollout, err := a.Fleet.Begin(r.Context(), a.Caller(r.Context()).Principal, b.Channel, b.Sequence, b.plan())
 	if err != nil {
 		return err
 	}
-	sendJSON(w, http.StatusOK, rollout)
-	return nil
+	return wire.SendJSON(w, http.StatusOK, rollout)
 }
 
 // act takes a step of the rollout of the channel in the path.
-func (a *api) act(w http.ResponseWriter, r *http.Request, do func(context.Context, string, string) (fleet.Rollout, error)) error {
-	if _, err := parameters(r); err != nil {
+func (a *api) act(w http.ResponseWriter, r *http.Request, step string, do func(context.Context, string, string) (fleet.Rollout, error)) error {
+	if _, err := wire.Parameters(r); err != nil {
 		return err
 	}
-	parts, err := segments(r, rolloutsPath)
+	channel, err := wire.Segment(r, rolloutsPath, step)
 	if err != nil {
 		return err
 	}
-	if body, err := readBody(w, r, maxBody); err != nil {
+	if err := wire.NoBody(r); err != nil {
 		return err
-	} else if len(body) > 0 && string(body) != "{}" {
-		return wrong(codeUnknownField, "", "this takes no body")
 	}
-	rollout, err := do(r.Context(), a.Caller(r.Context()).Principal, parts[0])
+	rollout, err := do(r.Context(), a.Caller(r.Context()).Principal, channel)
 	if err != nil {
 		return err
 	}
-	sendJSON(w, http.StatusOK, rollout)
-	return nil
+	return wire.SendJSON(w, http.StatusOK, rollout)
 }
 
 // refused gives a refusal of package fleet its status.
-func refused(e *fleet.Error) *fault {
-	f := &fault{status: http.StatusBadRequest, Code: string(e.Code), Message: e.Message, cause: e.Err}
+func refused(e *fleet.Error) *wire.Error {
+	f := &wire.Error{Status: http.StatusBadRequest, Code: string(e.Code), Message: e.Message, Cause: e.Err}
 	switch e.Code {
 	case fleet.InvalidReport, fleet.InvalidPlan:
-		f.Code, f.Errors = codeInvalidRequest, []problem{{string(e.Code), e.Message, e.Field}}
+		f.Code, f.Errors = wire.CodeInvalidRequest, []wire.Problem{{Code: string(e.Code), Message: e.Message, Location: e.Field}}
 	case fleet.TooManyNodes:
-		f.status, f.retry = http.StatusServiceUnavailable, time.Minute
+		f.Status, f.Retry = http.StatusServiceUnavailable, time.Minute
 	case fleet.CannotBeWritten:
-		f.status, f.retry = http.StatusServiceUnavailable, 5*time.Second
+		f.Status, f.Retry = http.StatusServiceUnavailable, 5*time.Second
 	case fleet.UnknownChannel, fleet.UnknownRelease:
-		f.status = http.StatusNotFound
-	case fleet.OlderSequence, fleet.SequenceReused, fleet.RolloutActive, fleet.NoRollout:
-		f.status = http.StatusConflict
+		f.Status = http.StatusNotFound
+	case fleet.OlderSequence, fleet.SequenceReused, fleet.RolloutActive, fleet.NoRollout, fleet.UntrustedRun:
+		f.Status = http.StatusConflict
 	case fleet.BadArchive, fleet.WrongChannel, fleet.NoRollback, fleet.WrongRollback:
-		f.status = http.StatusUnprocessableEntity
+		f.Status = http.StatusUnprocessableEntity
 	}
 	return f
 }
 
-// notVerified is the answer to an archive that is not taken.
-func notVerified(r *Refusal) *fault {
-	return &fault{status: http.StatusUnprocessableEntity, Code: r.Code, Message: "the release is not accepted: " + cut(r.Error(), maxMessage)}
-}
-
-// faultOf maps what handlers return to answers.
-func faultOf(err error) *fault {
-	if f, ok := errors.AsType[*fault](err); ok {
-		return f
-	}
+// refusal maps errors of those that this package serves to answers.
+func refusal(err error) *wire.Error {
 	if e, ok := errors.AsType[*fleet.Error](err); ok {
 		return refused(e)
 	}
 	if r, ok := errors.AsType[*Refusal](err); ok {
-		return notVerified(r)
+		return &wire.Error{Status: http.StatusUnprocessableEntity, Code: r.Code, Message: "the release is not accepted: " + wire.Cut(r.Error(), wire.MaxMessage)}
 	}
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return &fault{status: http.StatusServiceUnavailable, Code: codeTimeout, Message: "the answer took too long, ask again", retry: time.Second, cause: err}
-	case errors.Is(err, context.Canceled):
-		return &fault{status: statusClientClosed, Code: codeCanceled, Message: "the request was given up", cause: err}
-	default:
-		return &fault{status: http.StatusInternalServerError, Code: codeInternal, Message: "internal error; the log says more", cause: err}
-	}
+	return nil
 }

@@ -10,13 +10,14 @@ import (
 	"testing"
 
 	"github.com/westworld-charter/charter/internal/fleet"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 const minimal = `{"time":"2026-06-01T12:00:00Z","status":{},"decisions":{"total":0,"denied":0}}`
 
 func codeOf(t *testing.T, a answer) string {
 	t.Helper()
-	var f fault
+	var f wire.Error
 	if err := json.Unmarshal(a.Body.Bytes(), &f); err != nil {
 		t.Fatalf("%s: %v", a.Body, err)
 	}
@@ -44,7 +45,7 @@ func TestReportIsOfTheNodeItself(t *testing.T) {
 		{Caller{Anybody: true}, "/v1/nodes/edge-3/report", 200},
 	} {
 		s.caller = c.caller
-		if a := s.do(http.MethodPost, c.path, typeJSON, minimal); a.Code != c.want {
+		if a := s.do(http.MethodPost, c.path, wire.TypeJSON, minimal); a.Code != c.want {
 			t.Errorf("%+v %s: %d %s", c.caller, c.path, a.Code, a.Body)
 		}
 	}
@@ -55,7 +56,7 @@ func TestReportIsOfTheNodeItself(t *testing.T) {
 	if !slices.Equal(names, []string{"edge-1", "edge-3", "rack 7/ü"}) {
 		t.Errorf("%q are known", names)
 	}
-	if want := []string{resultTaken, resultTaken, codeNodeMismatch, codeNodeMismatch, resultTaken}; !slices.Equal(s.results, want) {
+	if want := []string{resultTaken, resultTaken, wire.CodeNodeMismatch, wire.CodeNodeMismatch, resultTaken}; !slices.Equal(s.results, want) {
 		t.Errorf("%v were counted", s.results)
 	}
 }
@@ -70,28 +71,26 @@ func TestRefusals(t *testing.T) {
 		status                    int
 		code                      string
 	}{
-		{http.MethodPost, "/v1/nodes/n/report", typeJSON, `{"tyme":1}`, 400, "invalid_request unknown_field tyme"},
-		{http.MethodPost, "/v1/nodes/n/report", typeJSON, `{"time":1}`, 400, "invalid_request invalid_value time"},
-		{http.MethodPost, "/v1/nodes/n/report", typeJSON, `{`, 400, "invalid_request invalid_value "},
-		{http.MethodPost, "/v1/nodes/n/report", typeJSON, `{"version":"a","version":"b"}`, 400, "invalid_request invalid_value version"},
-		{http.MethodPost, "/v1/nodes/n/report", typeJSON, strings.Replace(minimal, `"total":0`, `"total":-1`, 1), 400, "invalid_request invalid_value decisions.total"},
-		{http.MethodPost, "/v1/nodes/n/report", typeJSON, strings.Replace(minimal, `{}`, `{"digest":"x"}`, 1), 400, "invalid_request invalid_report status.digest"},
-		{http.MethodPost, "/v1/nodes/n/report", typeJSON, strings.Repeat(" ", fleet.MaxReport) + minimal, 413, codeBodyTooLarge},
-		{http.MethodPost, "/v1/nodes/n/report", "text/plain", minimal, 415, codeUnsupportedMedia},
-		{http.MethodPost, releasesPath, typeJSON, "1 a", 415, codeUnsupportedMedia},
+		{http.MethodPost, "/v1/nodes/n/report", wire.TypeJSON, `{"tyme":1}`, 400, "invalid_request unknown_field tyme"},
+		{http.MethodPost, "/v1/nodes/n/report", wire.TypeJSON, `{"time":1}`, 400, "invalid_request wrong_type time"},
+		{http.MethodPost, "/v1/nodes/n/report", wire.TypeJSON, strings.Replace(minimal, `"total":0`, `"total":-1`, 1), 400, "invalid_request invalid_value decisions.total"},
+		{http.MethodPost, "/v1/nodes/n/report", wire.TypeJSON, strings.Replace(minimal, `{}`, `{"digest":"x"}`, 1), 400, "invalid_request invalid_report status.digest"},
+		{http.MethodPost, "/v1/nodes/n/report", wire.TypeJSON, strings.Repeat(" ", fleet.MaxReport) + minimal, 413, wire.CodeBodyTooLarge},
+		{http.MethodPost, "/v1/nodes/n/report", "text/plain", minimal, 415, wire.CodeUnsupportedMedia},
+		{http.MethodPost, releasesPath, wire.TypeJSON, "1 a", 415, wire.CodeUnsupportedMedia},
 		{http.MethodPost, releasesPath, typeTar, "1 b", 409, "sequence_reused"},
 		{http.MethodPost, releasesPath, typeTar, "3 b", 422, "no_rollback"},
 		{http.MethodPost, releasesPath, typeTar, "3 b,4 c", 422, "wrong_rollback"},
 		{http.MethodPost, releasesPath, typeTar, "1 a,2 b,3 c", 422, "bad_archive"},
 		{http.MethodPost, releasesPath + "?force=1", typeTar, "1 a", 400, "invalid_request unknown_field force"},
-		{http.MethodPost, rolloutsPath, typeJSON, `{"channel":"staging","sequence":1}`, 404, "unknown_channel"},
-		{http.MethodPost, rolloutsPath, typeJSON, `{"channel":"production","sequence":9}`, 404, "unknown_release"},
-		{http.MethodPost, rolloutsPath, typeJSON, `{"channel":"production","sequence":1,"stages":[{"percent":1,"soak":"1x"}]}`, 400, "invalid_request invalid_value stages.0.soak"},
-		{http.MethodPost, rolloutsPath, typeJSON, `{"channel":"production","sequence":1,"gates":{"errors":2}}`, 400, "invalid_request invalid_plan gates.errors"},
-		{http.MethodPost, rolloutsPath + "/production/halt", typeJSON, "", 404, "unknown_channel"},
-		{http.MethodPost, rolloutsPath + "/production/halt", typeJSON, `{"x":1}`, 400, "invalid_request unknown_field "},
+		{http.MethodPost, rolloutsPath, wire.TypeJSON, `{"channel":"staging","sequence":1}`, 404, "unknown_channel"},
+		{http.MethodPost, rolloutsPath, wire.TypeJSON, `{"channel":"production","sequence":9}`, 404, "unknown_release"},
+		{http.MethodPost, rolloutsPath, wire.TypeJSON, `{"channel":"production","sequence":1,"stages":[{"percent":1,"soak":"1x"}]}`, 400, "invalid_request invalid_value stages.0.soak"},
+		{http.MethodPost, rolloutsPath, wire.TypeJSON, `{"channel":"production","sequence":1,"gates":{"errors":2}}`, 400, "invalid_request invalid_plan gates.errors"},
+		{http.MethodPost, rolloutsPath + "/production/halt", wire.TypeJSON, "", 404, "unknown_channel"},
+		{http.MethodPost, rolloutsPath + "/production/halt", wire.TypeJSON, `{"x":1}`, 400, "invalid_request unknown_field "},
 		{http.MethodGet, fleetPath + "?condition=well", "", "", 400, "invalid_request invalid_value condition"},
-		{http.MethodGet, fleetPath + "?limit=0", "", "", 400, "invalid_request invalid_value limit"},
+		{http.MethodGet, fleetPath + "?limit=10001", "", "", 400, "invalid_request invalid_value limit"},
 	} {
 		if a := s.do(c.method, c.path, c.media, c.body); a.Code != c.status || codeOf(t, a) != c.code {
 			t.Errorf("%s %s %.60s: %d %s, want %d %s", c.method, c.path, c.body, a.Code, a.Body, c.status, c.code)
@@ -120,7 +119,7 @@ func TestNoTrustTakesNoReleases(t *testing.T) {
 func TestPages(t *testing.T) {
 	s := newSite(t)
 	for i := range 5 {
-		if a := s.do(http.MethodPost, fmt.Sprintf("/v1/nodes/n%d/report", i), typeJSON, minimal); a.Code != 200 {
+		if a := s.do(http.MethodPost, fmt.Sprintf("/v1/nodes/n%d/report", i), wire.TypeJSON, minimal); a.Code != 200 {
 			t.Fatal(a.Body)
 		}
 	}
@@ -147,7 +146,7 @@ func FuzzReport(f *testing.F) {
 	f.Add(`{"node":"n","labels":{"a":"b"},"time":"2026-06-01T12:00:00Z","status":{"sequence":3,"last_error":{"code":"x","message":"y"}},"decisions":{"total":3,"denied":1,"p99_seconds":1e9}}`)
 	s := newSite(f)
 	f.Fuzz(func(t *testing.T, body string) {
-		a := s.do(http.MethodPost, "/v1/nodes/n/report", typeJSON, body)
+		a := s.do(http.MethodPost, "/v1/nodes/n/report", wire.TypeJSON, body)
 		switch a.Code {
 		case 200, 413:
 		case 400:

@@ -15,11 +15,12 @@ import (
 
 	"github.com/westworld-charter/charter/internal/fleet"
 	"github.com/westworld-charter/charter/internal/release"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // site serves the API over a real fleet, to one caller.
 type site struct {
-	routes  []Route
+	routes  []wire.Route
 	handler http.Handler
 	fleet   *fleet.Fleet
 	caller  Caller
@@ -57,7 +58,7 @@ type answer struct{ *httptest.ResponseRecorder }
 
 func (a answer) status(t testing.TB) string {
 	t.Helper()
-	if a.Header().Get("Content-Type") != typeJSON || a.Header().Get("Cache-Control") != "no-store" {
+	if a.Header().Get("Content-Type") != wire.TypeJSON || a.Header().Get("Cache-Control") != "no-store" {
 		t.Errorf("header %v", a.Header())
 	}
 	return strconv.Itoa(a.Code)

@@ -4,31 +4,28 @@
 // Start with [Routes]; the caller owns the listener and proves identities. Guaranteed
 // are: a node speaks for itself alone; bodies and the number of uploads at once are
 // bounded; every error has the shape code, message, errors, and its code is one of
-// package mirror or a general one.
+// package mirror or of package wire.
 package mirrorapi
 
 import (
 	"context"
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/westworld-charter/charter/internal/mirror"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // Paths of this API.
 const (
-	nodesPath       = "/v1/nodes/"
+	nodesPath       = "/v1/nodes"
 	ledgerPart      = "/ledger"
 	cosignaturePart = "/cosignature"
 	mirrorsPath     = "/v1/mirrors"
@@ -37,13 +34,6 @@ const (
 
 //go:embed openapi.yaml
 var openapi []byte
-
-// Scopes that routes ask for.
-const (
-	scopeAnybody = "any"
-	scopeReport  = "report"
-	scopeAudit   = "audit"
-)
 
 // uploads is how many are taken at the same time; more are told to come again.
 const uploads = 8
@@ -68,15 +58,6 @@ type Options struct {
 	Caller  func(ctx context.Context) Caller
 	Timeout time.Duration // of one answer; 0 is 30 s
 	Log     *slog.Logger  // nil logs nothing
-}
-
-// Route is a handler with the method and the path, in echo's form, that it expects; GET
-// includes HEAD. Scope is what a caller needs; "any" is everybody whose identity is
-// proven, and "" everybody.
-type Route struct {
-	Method, Path, Scope string
-	MaxBody             int64 // bytes
-	Handler             http.Handler
 }
 
 type api struct {
@@ -110,7 +91,7 @@ func (a *api) enter(node string) (leave func(), entered bool) {
 }
 
 // Routes returns the routes of the API.
-func Routes(o Options) ([]Route, error) {
+func Routes(o Options) ([]wire.Route, error) {
 	if o.Mirrors == nil || o.Caller == nil {
 		return nil, errors.New("mirrorapi: Mirrors and Caller are required")
 	}
@@ -121,48 +102,43 @@ func Routes(o Options) ([]Route, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	a := &api{Options: o, room: make(chan struct{}, uploads), busy: map[string]bool{}}
-	node := nodesPath + ":node"
-	return []Route{
-		{http.MethodGet, node + ledgerPart, scopeAnybody, 0, a.handler(a.status)},
-		{http.MethodPost, node + ledgerPart, scopeAnybody, mirror.MaxUpload, a.handler(a.extend)},
-		{http.MethodPost, node + cosignaturePart, scopeAnybody, mirror.MaxCosignature, a.handler(a.cosigned)},
-		{http.MethodGet, mirrorsPath, scopeAudit, 0, a.handler(a.list)},
-		{http.MethodGet, openapiPath, "", 0, http.HandlerFunc(specification)},
+	node := nodesPath + "/:node"
+	return []wire.Route{
+		{Method: http.MethodGet, Path: node + ledgerPart, Scope: wire.AnyScope, Handler: a.handler(a.status)},
+		{Method: http.MethodPost, Path: node + ledgerPart, Scope: wire.AnyScope, MaxBody: mirror.MaxUpload, Handler: a.handler(a.extend)},
+		{Method: http.MethodPost, Path: node + cosignaturePart, Scope: wire.AnyScope, MaxBody: mirror.MaxCosignature, Handler: a.handler(a.cosigned)},
+		{Method: http.MethodGet, Path: mirrorsPath, Scope: wire.ScopeAudit, Handler: a.handler(a.list)},
+		{Method: http.MethodGet, Path: openapiPath, Scope: wire.Public, Handler: wire.OpenAPI(openapi)},
 	}, nil
 }
 
-func specification(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "application/yaml")
-	_, _ = w.Write(openapi) // a client that left is no fault
-}
-
-func (a *api) list(*http.Request) (any, error) {
+func (a *api) list(http.ResponseWriter, *http.Request) (any, error) {
 	return map[string]any{"mirrors": a.Mirrors.List()}, nil
 }
 
-func (a *api) status(r *http.Request) (any, error) {
-	node, err := a.node(r, ledgerPart, scopeAudit, scopeReport)
+func (a *api) status(_ http.ResponseWriter, r *http.Request) (any, error) {
+	node, err := a.node(r, ledgerPart, wire.ScopeAudit, wire.ScopeReport)
 	if err != nil {
 		return nil, err
 	}
 	st, ok := a.Mirrors.Status(node)
 	if !ok {
-		return nil, &fault{http.StatusNotFound, "not_found", "there is no copy of the ledger of node " + strconv.Quote(node), nil}
+		return nil, wire.Missing("there is no copy of the ledger of node %q", wire.Echo(node))
 	}
 	return st, nil
 }
 
-func (a *api) extend(r *http.Request) (any, error) {
-	node, err := a.node(r, ledgerPart, scopeReport)
+func (a *api) extend(w http.ResponseWriter, r *http.Request) (any, error) {
+	node, err := a.node(r, ledgerPart, wire.ScopeReport)
 	if err != nil {
 		return nil, err
 	}
 	leave, entered := a.enter(node)
 	if !entered {
-		return nil, &fault{http.StatusTooManyRequests, "too_many_requests", "this node, or too many others, are uploading just now; try again", nil}
+		return nil, wire.TooMany("this node, or too many others, are uploading just now; try again", time.Second)
 	}
 	defer leave()
-	body, err := read(r, mirror.MaxUpload)
+	body, err := wire.JSON(w, r, mirror.MaxUpload)
 	if err != nil {
 		return nil, err
 	}
@@ -173,12 +149,12 @@ func (a *api) extend(r *http.Request) (any, error) {
 	return a.Mirrors.Extend(r.Context(), node, u)
 }
 
-func (a *api) cosigned(r *http.Request) (any, error) {
-	node, err := a.node(r, cosignaturePart, scopeReport)
+func (a *api) cosigned(w http.ResponseWriter, r *http.Request) (any, error) {
+	node, err := a.node(r, cosignaturePart, wire.ScopeReport)
 	if err != nil {
 		return nil, err
 	}
-	body, err := read(r, mirror.MaxCosignature)
+	body, err := wire.JSON(w, r, mirror.MaxCosignature)
 	if err != nil {
 		return nil, err
 	}
@@ -193,42 +169,21 @@ func (a *api) cosigned(r *http.Request) (any, error) {
 // other. That a token speaks for the node is not enough: what asks or uploads for it
 // must not be able to pin the key of its ledger.
 func (a *api) node(r *http.Request, part string, scopes ...string) (string, error) {
-	path := strings.TrimSuffix(strings.TrimPrefix(r.URL.EscapedPath(), nodesPath), part)
-	node, err := url.PathUnescape(path)
-	if err != nil || node == "" || strings.Contains(path, "/") {
-		return "", &fault{http.StatusNotFound, "not_found", "there is nothing at this path", nil}
+	node, err := wire.Segment(r, nodesPath, part)
+	if err != nil {
+		return "", err
 	}
 	who := a.Caller(r.Context())
 	if (who.Node == node || who.Node == "") && slices.ContainsFunc(scopes, func(s string) bool { return slices.Contains(who.Scopes, s) }) {
 		return node, nil // certificates of nodes have the scope report, too
 	}
-	return "", &fault{http.StatusForbidden, "foreign_node", fmt.Sprintf("this takes the certificate of node %q, or a token for it with the scope %s", node, strings.Join(scopes, " or ")), nil}
-}
-
-// fault is the body of every error. Size is that of the copy, where that is what is
-// wrong.
-type fault struct {
-	status  int
-	Code    string
-	Message string
-	size    *uint64
-}
-
-// Error returns the message.
-func (f *fault) Error() string { return f.Message }
-
-func read(r *http.Request, limit int64) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, limit))
-	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		return nil, &fault{http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("the body is larger than %d bytes", limit), nil}
+	return "", &wire.Error{
+		Status: http.StatusForbidden, Code: "foreign_node",
+		Message: fmt.Sprintf("this takes the certificate of node %q, or a token for it with the scope %s", wire.Echo(node), strings.Join(scopes, " or ")),
 	}
-	if err != nil {
-		return nil, &fault{http.StatusBadRequest, "invalid_request", "the body cannot be read", nil}
-	}
-	return body, nil
 }
 
-func (a *api) handler(serve func(*http.Request) (any, error)) http.Handler {
+func (a *api) handler(serve func(http.ResponseWriter, *http.Request) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), a.Timeout)
 		defer cancel()
@@ -236,58 +191,34 @@ func (a *api) handler(serve func(*http.Request) (any, error)) http.Handler {
 		c, end := http.NewResponseController(w), time.Now().Add(a.Timeout)
 		_ = c.SetReadDeadline(end)
 		_ = c.SetWriteDeadline(end.Add(a.Timeout))
-		answer, err := serve(r.WithContext(ctx))
-		if err != nil {
-			a.fail(w, err)
-			return
+		answer, err := serve(w, r.WithContext(ctx))
+		if e, ok := errors.AsType[*mirror.Error](err); ok && e.Code == mirror.CodeSize {
+			err = wire.SendJSON(w, http.StatusConflict, struct {
+				*wire.Error
+
+				Size uint64 `json:"size"` // of the copy
+			}{&wire.Error{Code: e.Code, Message: e.Err.Error(), Errors: []wire.Problem{}}, e.Size})
+		} else if err == nil {
+			err = wire.SendJSON(w, http.StatusOK, answer)
 		}
-		respond(w, http.StatusOK, answer)
+		if err != nil {
+			wire.Refuse(w, a.Log, wire.From(err, refusal))
+		}
 	})
 }
 
-func (a *api) fail(w http.ResponseWriter, err error) {
-	f := faultOf(err)
-	if f.status >= http.StatusInternalServerError {
-		a.Log.Error("mirror", "error", err.Error())
-	}
-	if f.status == http.StatusTooManyRequests || f.status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "1")
-	}
-	body := map[string]any{"code": f.Code, "message": f.Message, "errors": []any{}}
-	if f.size != nil {
-		body["size"] = *f.size
-	}
-	respond(w, f.status, body)
-}
-
-func faultOf(err error) *fault {
-	if f, ok := errors.AsType[*fault](err); ok {
-		return f
-	}
+// refusal maps errors of package mirror to answers.
+func refusal(err error) *wire.Error {
 	e, ok := errors.AsType[*mirror.Error](err)
-	switch {
-	case !ok:
-		return &fault{http.StatusInternalServerError, "internal_error", "internal error", nil}
-	case e.Code == mirror.CodeSize:
-		return &fault{http.StatusConflict, e.Code, e.Err.Error(), &e.Size}
-	case e.Code == mirror.CodeInvalidUpload, e.Code == mirror.CodeInvalidKey:
-		return &fault{http.StatusBadRequest, e.Code, e.Err.Error(), nil}
-	case e.Code == mirror.CodeTooMany, e.Code == mirror.CodeUnavailable:
-		return &fault{http.StatusServiceUnavailable, e.Code, "the copy cannot be written just now", nil}
-	default:
-		return &fault{http.StatusConflict, e.Code, e.Err.Error(), nil}
+	if !ok {
+		return nil
 	}
-}
-
-func respond(w http.ResponseWriter, status int, answer any) {
-	body, err := json.Marshal(answer)
-	if err != nil { // texts and numbers alone: this does not happen
-		status, body = http.StatusInternalServerError, []byte("{}")
+	f := &wire.Error{Status: http.StatusConflict, Code: e.Code, Message: e.Err.Error()}
+	switch e.Code {
+	case mirror.CodeInvalidUpload, mirror.CodeInvalidKey:
+		f.Status = http.StatusBadRequest
+	case mirror.CodeTooMany, mirror.CodeUnavailable:
+		f.Status, f.Message, f.Cause = http.StatusServiceUnavailable, "the copy cannot be written just now", e
 	}
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n')) // a client that left is no fault
+	return f
 }

@@ -77,7 +77,7 @@ func TestRefusals(t *testing.T) {
 		"no key":           {http.MethodPost, "/v1/nodes/edge-1/ledger", `{"key":"x","extension":{}}`, 400, mirror.CodeInvalidKey},
 		"no copy":          {http.MethodGet, "/v1/nodes/edge-1/ledger", ``, 404, "not_found"},
 		"no ledger":        {http.MethodPost, "/v1/nodes/edge-1/cosignature", `{}`, 503, mirror.CodeUnavailable},
-		"too large":        {http.MethodPost, "/v1/nodes/edge-1/cosignature", strings.Repeat(" ", mirror.MaxCosignature+1), 413, "too_large"},
+		"too large":        {http.MethodPost, "/v1/nodes/edge-1/cosignature", strings.Repeat(" ", mirror.MaxCosignature+1), 413, "body_too_large"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
