@@ -19,6 +19,9 @@ type Load struct {
 	Charter string `json:"charter,omitempty"`
 	Version string `json:"version,omitempty"`
 	Digest  string `json:"digest,omitempty"` // of the charter
+	// Repeats, when not 0, is how often the same happened within an hour without an
+	// entry of its own; the entry is about the last time.
+	Repeats uint64 `json:"repeats,omitempty"`
 	Signed
 }
 
@@ -51,6 +54,9 @@ type Activation struct {
 	// Retention is how long the charter has entries kept, in its language, such as 7y.
 	Retention string `json:"retention,omitempty"`
 	State     string `json:"state,omitempty"` // digest of the state document that is in force with it
+	// Skipped is how many other state documents were in force since the activation
+	// before, too many in too short a time to have entries.
+	Skipped uint64 `json:"skipped,omitempty"`
 	// Percent is how many of the nodes a canary answers, the policy before the
 	// others; nil is all of them.
 	Percent *int `json:"percent,omitempty"`

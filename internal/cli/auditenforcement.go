@@ -57,7 +57,7 @@ func describeEnforcement(e *ledger.Entry) []fact {
 // describeRelease tells of a release, or of a node that went back.
 func describeRelease(s ledger.ReleaseStep) []fact {
 	what := fmt.Sprintf("%s %d of %s", s.Action, s.Sequence, s.Channel)
-	facts := given(fact{"digest", s.Digest}, fact{"rollback", sequenceText(s.Rollback)}, fact{"before", sequenceText(s.Before)}, fact{"signers", strings.Join(s.Signers, ", ")})
+	facts := given(fact{"digest", s.Digest}, fact{"rollback", sequenceText(s.Rollback)}, fact{"rollback digest", s.RollbackDigest}, fact{"before", sequenceText(s.Before)}, fact{"signers", strings.Join(s.Signers, ", ")}, fact{"because of", s.Code})
 	if s.Stages > 0 {
 		what += fmt.Sprintf(", stage %d of %d", s.Stage, s.Stages)
 		facts = append(facts, fact{"reaches", strings.Join(append(labelsText(s.Labels), fmt.Sprintf("%d %% of the nodes", s.Percent)), ", ")})

@@ -182,7 +182,7 @@ func describeLoad(l audit.Load) []fact {
 	if l.Result == audit.Degraded {
 		reason = "because of"
 	}
-	facts = append(facts, present(fact{reason, l.Code}, fact{"at", l.At}, fact{"charter digest", l.Digest})...)
+	facts = append(facts, present(fact{reason, l.Code}, fact{"at", l.At}, fact{"times more", countText(l.Repeats)}, fact{"charter digest", l.Digest})...)
 	return append(facts, describeSigned(l.Signed)...)
 }
 
@@ -195,13 +195,21 @@ func describeSigned(s audit.Signed) []fact {
 	return present(fact{"release", s.Release}, fact{"channel", s.Channel}, fact{"sequence", sequence}, fact{"expires", s.Expires})
 }
 
+// countText is "" for none.
+func countText(n uint64) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.FormatUint(n, 10)
+}
+
 func describeActivation(a audit.Activation) []fact {
 	text := strings.TrimSpace(fmt.Sprintf("%s %s decides (%s)", a.Charter, a.Version, a.Trigger))
 	if a.Percent != nil {
 		text += fmt.Sprintf(" for %d %% of the nodes", *a.Percent)
 	}
 	facts := append([]fact{{"activation", text}},
-		present(fact{"at", a.At}, fact{"charter digest", a.Digest}, fact{"entries kept", a.Retention}, fact{"before", a.Previous}, fact{"state digest", a.State})...)
+		present(fact{"at", a.At}, fact{"charter digest", a.Digest}, fact{"entries kept", a.Retention}, fact{"before", a.Previous}, fact{"state digest", a.State}, fact{"states skipped", countText(a.Skipped)})...)
 	return append(facts, describeSigned(a.Signed)...)
 }
 

@@ -96,7 +96,7 @@ the same nodes every time.`,
 			value any
 		}{
 			"max-errors": {"errors", gates.Errors}, "max-violations": {"violations", gates.Violations}, "max-latency": {"latency", gates.Latency},
-			"min-reports": {"min_reports", gates.Reports}, "min-decisions": {"min_decisions", gates.Decisions},
+			"min-nodes": {"min_nodes", gates.Nodes}, "min-decisions": {"min_decisions", gates.Decisions},
 		} {
 			if cmd.Flags().Changed(flag) {
 				b.Gates[field.name] = field.value
@@ -118,7 +118,7 @@ the same nodes every time.`,
 	cmd.Flags().Float64Var(&gates.Errors, "max-errors", gates.Errors, "`share` of the reached nodes that may fail, 0 to 1")
 	cmd.Flags().Float64Var(&gates.Violations, "max-violations", gates.Violations, "by how much the `share` of denied questions may be larger than on the other nodes, 0 to 1")
 	cmd.Flags().DurationVar(&latency, "max-latency", latency, "`time` that 99 of 100 decisions may take on the nodes, by their median")
-	cmd.Flags().IntVar(&gates.Reports, "min-reports", gates.Reports, "`number` of reports of reached nodes before a stage is judged")
+	cmd.Flags().IntVar(&gates.Nodes, "min-nodes", gates.Nodes, "`number` of nodes that must have been heard before a stage is judged, or all where it has no more; with 1, one node may decide")
 	cmd.Flags().Uint64Var(&gates.Decisions, "min-decisions", gates.Decisions, "`number` of decisions before shares of them are judged")
 	f.add(cmd)
 	format.flag(cmd)
@@ -291,12 +291,12 @@ func (p *program) showProgress(r fleet.Progress) {
 	}
 	facts = append(facts,
 		fact{"nodes", fmt.Sprintf("%d report, %d were reached, %d run it", m.Nodes, m.Reached, m.Runs)},
-		fact{"reports", fmt.Sprintf("%d, want %d", m.Reports, g.Reports)},
+		fact{"heard", fmt.Sprintf("%d nodes, want %d; %d reports", m.Heard, m.Needed, m.Reports)},
 		fact{"errors", shareText(m.Errors) + ", at most " + shareText(&g.Errors)},
 		fact{"denied", fmt.Sprintf("%s, %s on the others, at most %s more", shareText(m.Denied), shareText(m.DeniedBefore), shareText(&g.Violations))},
 		fact{"latency p99", fmt.Sprintf("%s, %s on the others, at most %s", latencyText(m.Latency), latencyText(m.LatencyBefore), g.Latency)},
 	)
-	p.printFacts(facts)
+	p.printFacts(append(facts, present(fact{"waits for", waitsText(r)})...))
 }
 
 // rolloutText says where a rollout is.
@@ -319,6 +319,18 @@ func causeText(c *fleet.Cause) string {
 		return ""
 	}
 	return fmt.Sprintf("gate %s: %.4g, at most %.4g; %d reports of %d nodes", c.Gate, c.Value, c.Limit, c.Reports, c.Reached)
+}
+
+// waitsText says what a stage waits for, beside its time; "" for nothing.
+func waitsText(r fleet.Progress) string {
+	switch w := r.Measures.Waits; {
+	case r.State != fleet.Running || w == "":
+		return ""
+	case w == fleet.WaitsForNodes:
+		return "more nodes to be heard"
+	default:
+		return "a person: gate " + w + " does not hold for what one node alone reports; look at it, then promote or rollback"
+	}
 }
 
 func shareText(v *float64) string {

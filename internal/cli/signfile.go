@@ -190,6 +190,7 @@ type stated struct {
 	Type     string     `json:"type"`
 	Signers  []string   `json:"signers,omitempty"` // names in trust.yaml; of verified statements alone
 	Channel  string     `json:"channel,omitempty"`
+	Charter  string     `json:"charter,omitempty"` // of a state bundle: the name of the charter
 	Sequence int64      `json:"sequence,omitempty"`
 	Expires  *time.Time `json:"expires,omitempty"`
 	Added    *bool      `json:"added,omitempty"` // of sign and attest; false: it was there before
@@ -201,6 +202,10 @@ func newStated(s release.Statement) stated {
 		expires := p.Expires.UTC()
 		st.Channel, st.Sequence, st.Expires = p.Channel, p.Sequence, &expires
 	}
+	if p, err := s.State(); err == nil {
+		expires := p.Expires.UTC()
+		st.Charter, st.Sequence, st.Expires = p.Charter, p.Sequence, &expires
+	}
 	return st
 }
 
@@ -209,5 +214,5 @@ func (s stated) String() string {
 	if s.Sequence == 0 {
 		return printable(s.Type)
 	}
-	return fmt.Sprintf("%s: %s %d, until %s", printable(s.Type), s.Channel, s.Sequence, s.Expires.Format(time.RFC3339))
+	return fmt.Sprintf("%s: %s %d, until %s", printable(s.Type), s.Channel+s.Charter, s.Sequence, s.Expires.Format(time.RFC3339))
 }

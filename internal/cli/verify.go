@@ -17,7 +17,10 @@ import (
 )
 
 // trustFlags say whom to believe.
-type trustFlags struct{ key, policy string }
+type trustFlags struct {
+	key, policy string
+	state       bool // it is the key of a server that is given
+}
 
 func (f *trustFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.key, "key", "", "public key `file` whose signature is to be there")
@@ -46,7 +49,11 @@ func (f *trustFlags) open(p *program, command string) (*signing.Trust, error) {
 		if err != nil {
 			return nil, usagef("--key: %w", err)
 		}
-		trust, err := signing.TrustKey(data)
+		read := signing.TrustKey
+		if f.state {
+			read = signing.TrustStateKey
+		}
+		trust, err := read(data)
 		if err != nil {
 			return nil, usagef("--key %s: %w; verifying takes the public key, NAME.pub", f.key, err)
 		}
@@ -56,15 +63,21 @@ func (f *trustFlags) open(p *program, command string) (*signing.Trust, error) {
 	}
 }
 
+// releaseVerifyFlags are those of verify.
+type releaseVerifyFlags struct {
+	trust     trustFlags
+	registry  registryFlags
+	state     stateFlags
+	reproduce bool
+	at        string
+	format    choice
+}
+
 func (p *program) verifyReleaseCommand() *cobra.Command {
-	var trust trustFlags
-	var registry registryFlags
-	var at string
-	var reproduce bool
-	format := choice{values: []string{formatPretty, formatJSON}}
+	f := releaseVerifyFlags{format: choice{values: []string{formatPretty, formatJSON}}}
 	cmd := &cobra.Command{
 		Use:   "verify --trust FILE | --key NAME.pub FILE|REF",
-		Short: "Say whether a bundle is released as it should be, and who signed what",
+		Short: "Say whether a bundle is released as it should be, and who signed what; or a state bundle",
 		Long: `With --trust, checks a bundle as a node does before it activates it: signatures,
 logs and timestamps, required statements, channel, expiry, revision, and that the
 policy loads and answers. What a node remembers, the highest sequence it has seen, is
@@ -73,6 +86,11 @@ not known here. With --key, checks that this key signed it, and what it stated.
 --reproduce compiles the charter in the bundle again and requires identical bytes:
 then no rule in it is anything but the charter.
 
+--state verifies a state bundle, of a server or in a file, by the state keys: its
+statements, sequence and expiry. With --charter, also what the committee has to sign:
+overrides, and what lifts a restriction. With --after, that it follows that earlier
+state bundle, and lifts no restriction of it by itself.
+
 FILE is a bundle beside FILE.sigstore.json. REF is oci://HOST/REPOSITORY:TAG, an
 https:// URL, or an OCI layout, as save writes it. Verifying FILE, and a layout,
 needs no network.
@@ -80,43 +98,62 @@ needs no network.
 Exit code 6 says that it does not hold, and the output why, with a code.`,
 		Example: `  charter-admin verify --trust trust.yaml bundle.tar.gz
   charter-admin verify --trust trust.yaml --reproduce oci://registry.example.org/charter:production
-  charter-admin verify --key release.pub --format json bundle.tar.gz`,
+  charter-admin verify --key release.pub --format json bundle.tar.gz
+  charter-admin verify --state --trust trust.yaml --charter charter.yaml https://charter.example.org/bundles/state
+  charter-admin verify --state --key state.pub --charter charter.yaml --after yesterday.tar.gz state.tar.gz`,
 		Args: arguments(1, 1, "one FILE or REF"),
 	}
-	trust.add(cmd)
-	registry.add(cmd)
-	registry.addMirrors(cmd)
-	cmd.Flags().BoolVar(&reproduce, "reproduce", false, "compile the charter inside again and require identical bytes")
-	cmd.Flags().StringVar(&at, "at", "", "verify as of that `time` (default now)")
-	format.flag(cmd)
-	cmd.RunE = run(func(ctx context.Context, args []string) error {
-		when := p.now()
-		if at != "" {
-			var err error
-			if when, err = point("--at", at, when); err != nil {
-				return err
-			}
-		}
-		whom, err := trust.open(p, "verify")
-		if err != nil {
-			return err
-		}
-		ref, options, err := registry.open(p, args[0])
-		if err != nil {
-			return err
-		}
-		r, err := distribution.Fetch(ctx, ref, options)
-		j := judgement{Ref: args[0]}
-		if err == nil {
-			err = p.judge(ctx, &j, whom, trust.policy != "", r, when)
-		}
-		if err == nil && reproduce {
-			err = p.reproduce(r.Layer)
-			j.Reproduced = err == nil
-		}
-		return p.printJudgement(&j, err, format)
-	})
+	f.trust.add(cmd)
+	f.registry.add(cmd)
+	f.registry.addMirrors(cmd)
+	f.state.add(cmd)
+	cmd.Flags().BoolVar(&f.reproduce, "reproduce", false, "compile the charter inside again and require identical bytes")
+	cmd.Flags().StringVar(&f.at, "at", "", "verify as of that `time` (default now)")
+	f.format.flag(cmd)
+	cmd.RunE = run(func(ctx context.Context, args []string) error { return p.verifyBundle(ctx, f, args[0]) })
 	return cmd
+}
+
+func (p *program) verifyBundle(ctx context.Context, f releaseVerifyFlags, ref string) error {
+	when := p.now()
+	if f.at != "" {
+		var err error
+		if when, err = point("--at", f.at, when); err != nil {
+			return err
+		}
+	}
+	if err := f.state.check(f.reproduce); err != nil {
+		return err
+	}
+	f.trust.state = f.state.wanted
+	whom, err := f.trust.open(p, "verify")
+	if err != nil {
+		return err
+	}
+	if f.state.wanted {
+		return p.verifyState(ctx, f, ref, whom, when)
+	}
+	return p.verifyRelease(ctx, f, ref, whom, when)
+}
+
+func (p *program) verifyRelease(ctx context.Context, f releaseVerifyFlags, text string, whom *signing.Trust, when time.Time) error {
+	ref, options, err := f.registry.open(p, text)
+	if err != nil {
+		return err
+	}
+	r, err := distribution.Fetch(ctx, ref, options)
+	j := judgement{Ref: text}
+	if err == nil {
+		err = p.judge(ctx, &j, whom, f.trust.policy != "", r, when)
+	}
+	if err != nil && isState(r.Layer) {
+		j.Fix = "this is a state bundle: charter-admin verify --state"
+	}
+	if err == nil && f.reproduce {
+		err = p.reproduce(r.Layer)
+		j.Reproduced = err == nil
+	}
+	return p.printJudgement(&j, err, f.format)
 }
 
 // judgement is what `verify --format json` prints.
@@ -202,7 +239,9 @@ func checkStated(s release.Policy, d digests, when time.Time) error {
 func (p *program) printJudgement(j *judgement, refusal error, format choice) error {
 	if j.OK = refusal == nil; !j.OK {
 		j.Code, j.Message = activation.CodeOf(refusal), messageOf(refusal)
-		j.Fix = fixOf(j.Code)
+		if j.Fix == "" {
+			j.Fix = fixOf(j.Code)
+		}
 	}
 	var err error
 	if format.is(formatJSON) {

@@ -147,6 +147,12 @@ func governance() *Dashboard {
 			{`sum(charter_ledger_failures_total{` + selected + `})`, "failures"}, {`sum(charter_ledger_clock_back_total{` + selected + `})`, "clock back"}, {`sum(charter_enforcement_late_total{` + selected + `})`, "consequences late"},
 		}},
 	)
+	fleetRows(b)
+	return &b.d
+}
+
+// fleetRows show what nodes run, what they are told, and the copies of their ledgers.
+func fleetRows(b *builder) {
 	b.row("Nodes and releases")
 	b.graphs(
 		spec{title: "Nodes by condition", about: "Nodes that run releases, by their gravest condition.", unit: count, asks: []query{sumBy("charter_fleet_nodes", "state")}},
@@ -165,5 +171,12 @@ func governance() *Dashboard {
 		spec{title: "Reports", about: "Reports of nodes a second by what became of them.", unit: perSecond, asks: []query{rates("charter_fleet_reports_total", "result")}},
 		spec{title: "Clock skew", about: "By how much the clock of a node differs from the server's, of the one that differs most.", unit: seconds, asks: []query{{`max(charter_fleet_clock_skew_seconds{` + selected + `})`, "skew"}}},
 	)
-	return &b.d
+	b.row("What nodes are told, and their ledgers")
+	b.graphs(
+		spec{title: "State bundle", about: "Time until the state bundle ends that was signed last; the next one comes at half of its time. None without --state-key.", unit: seconds, asks: []query{{`min(charter_state_bundle_expiry_timestamp_seconds{` + selected + `}) - time()`, "left"}}},
+		spec{title: "State bundles signed", about: "Attempts to sign a state bundle within an hour, by result.", unit: count, asks: []query{since("charter_state_bundles_total", "result", "1h")}},
+		spec{title: "Copies of ledgers", about: "Nodes by the copy of their ledger. Those that are neither current nor behind were found out: their disk was put back, or there are two histories.", unit: count, asks: []query{sumBy("charter_mirrors", "state")}},
+		spec{title: "Entries in copies", about: "Entries of nodes that their server holds.", unit: count, asks: []query{sum("charter_mirror_entries")}},
+		spec{title: "Uploads of ledgers", about: "Uploads of nodes a second by what became of them.", unit: perSecond, asks: []query{rates("charter_mirror_uploads_total", "result")}},
+	)
 }

@@ -174,18 +174,22 @@ type AlertRecord struct {
 // ReleaseStep is the Data of a release entry. Revision of the entry is that of the
 // release; a node that ran an older release than before is its Node.
 type ReleaseStep struct {
-	Action   string            `json:"action"` // publish, begin, advance, resume, halt, rollback, finish or went-backwards
-	Channel  string            `json:"channel"`
-	Sequence int64             `json:"sequence"`
-	Digest   string            `json:"digest,omitempty"`   // of the release
-	Rollback int64             `json:"rollback,omitempty"` // sequence of its rollback
-	Before   int64             `json:"before,omitempty"`   // sequence that others have; of a node, that it had
-	Signers  []string          `json:"signers,omitempty"`  // of what was published
-	Stage    int               `json:"stage,omitempty"`    // from 1
-	Stages   int               `json:"stages,omitempty"`   // of the plan
-	Percent  int               `json:"percent,omitempty"`  // of the node ids that the stage reaches
-	Labels   map[string]string `json:"labels,omitempty"`   // of the nodes that the stage reaches
-	Cause    *ReleaseCause     `json:"cause,omitempty"`    // nil when a person took the step, or the plan
+	Action   string `json:"action"` // publish, begin, advance, resume, halt, rollback, finish, distrust, trust or went-backwards
+	Channel  string `json:"channel"`
+	Sequence int64  `json:"sequence"`
+	Digest   string `json:"digest,omitempty"`   // of the release
+	Rollback int64  `json:"rollback,omitempty"` // sequence of its rollback
+	// RollbackDigest and RollbackSigners are of the rollback that was published with a release.
+	RollbackDigest  string            `json:"rollback_digest,omitempty"`
+	RollbackSigners []string          `json:"rollback_signers,omitempty"`
+	Before          int64             `json:"before,omitempty"`  // sequence that others have; of a node, that it had
+	Signers         []string          `json:"signers,omitempty"` // of what was published
+	Stage           int               `json:"stage,omitempty"`   // from 1
+	Stages          int               `json:"stages,omitempty"`  // of the plan
+	Percent         int               `json:"percent,omitempty"` // of the node ids that the stage reaches
+	Labels          map[string]string `json:"labels,omitempty"`  // of the nodes that the stage reaches
+	Cause           *ReleaseCause     `json:"cause,omitempty"`   // nil when a person took the step, or the plan
+	Code            string            `json:"code,omitempty"`    // why a release is not trusted any more
 }
 
 // ReleaseCause is a gate that did not hold.

@@ -23,8 +23,8 @@ func (m *Metrics) Cache(stats func() engine.Stats) {
 	m.registry.MustRegister(&cacheCollector{
 		stats:      stats,
 		decisions:  m.reading(typeCounter, "charter_cache_decisions_total", "Decisions by what the cache had to do with them: hit, miss, bypass, or repeat within a batch.", closed("result", "hit", "miss", "bypass", "repeat")),
-		verified:   m.reading(typeCounter, "charter_cache_verified_total", "Hits that were evaluated all the same and compared."),
-		mismatches: m.reading(typeCounter, "charter_cache_mismatches_total", "Hits that were not confirmed; more than 0 is a defect, and the cache is off."),
+		verified:   m.reading(typeCounter, "charter_cache_verified_total", "Answers, cached or evaluated by plan, that the reference evaluator decided as well to compare."),
+		mismatches: m.reading(typeCounter, "charter_cache_mismatches_total", "Answers that the reference evaluator did not confirm; more than 0 is a defect, and cache and plan are off."),
 		entries:    m.reading(typeGauge, "charter_cache_entries", "Answers in the cache of the active policy, about."),
 		enabled:    m.reading(typeGauge, "charter_cache_enabled", "1 while the active policy has a cache, else 0."),
 	})

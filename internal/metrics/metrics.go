@@ -41,6 +41,8 @@ type Metrics struct {
 	release      releaseMetrics      // registered by Releases and Reports
 	fleet        fleetMetrics        // registered by Fleet
 	upload       uploadMetrics       // registered by Uploads
+	mirror       mirrorMetrics       // registered by Mirrors and NodeMirror
+	stateBundle  stateBundleMetrics  // registered by StateBundles
 }
 
 // New returns metrics in a registry of their own, with the collectors of the Go

@@ -23,6 +23,7 @@ import (
 	"github.com/westworld-charter/charter/internal/fleet"
 	"github.com/westworld-charter/charter/internal/ledger"
 	"github.com/westworld-charter/charter/internal/metrics"
+	"github.com/westworld-charter/charter/internal/mirror"
 	"github.com/westworld-charter/charter/internal/rollout"
 )
 
@@ -99,6 +100,17 @@ func used() *metrics.Metrics {
 	m.ReleaseRefused(metrics.PartState, "no code of ours")
 	m.Reports()
 	m.Reported(true)
+	m.Mirrors(func() metrics.MirrorStats {
+		return metrics.MirrorStats{States: map[string]int{metrics.MirrorCurrent: 6, mirror.CodeForked: 1, "odd": 1}, Entries: 99}
+	})
+	m.MirrorUploaded(metrics.MirrorTaken)
+	m.MirrorUploaded("odd")
+	m.NodeMirror()
+	m.NodeMirrored(false, 12, metrics.MirrorServerForked)
+	m.StateBundles(func() metrics.StateBundleStats {
+		return metrics.StateBundleStats{Up: true, Expires: time.Unix(1800000900, 0)}
+	})
+	m.StateSigned(true)
 	m.Bundles(func() int { return 4 })
 	m.Uploads(func() int { return 2 })
 	m.Uploaded("logs", 200)
@@ -184,6 +196,18 @@ func TestSeries(t *testing.T) {
 		`charter_release_activations_total{part="policy"} 1`,
 		`charter_release_refusals_total{code="untrusted_key",part="policy"} 1`,
 		`charter_release_refusals_total{code="other",part="state"} 1`,
+		`charter_mirrors{state="current"} 6`,
+		`charter_mirrors{state="ledger_forked"} 1`,
+		`charter_mirror_entries 99`,
+		`charter_mirror_uploads_total{result="taken"} 1`,
+		`charter_mirror_uploads_total{result="other"} 1`,
+		`charter_node_mirror_up 0`,
+		`charter_node_mirror_entries 12`,
+		`charter_node_mirror_fault{code="ledger_diverged"} 0`,
+		`charter_node_mirror_fault{code="server_ledger_forked"} 1`,
+		`charter_state_bundle_up 1`,
+		`charter_state_bundle_expiry_timestamp_seconds 1.8000009e+09`,
+		`charter_state_bundles_total{result="success"} 1`,
 		`charter_state_sequence 7`,
 		`charter_state_expiry_timestamp_seconds 1.8000009e+09`,
 		`charter_node_reports_total{result="success"} 1`,

@@ -38,7 +38,7 @@ type releaseMetrics struct {
 func (m *Metrics) Releases(codes []string, stats func() ReleaseStats) {
 	parts := closed("part", PartPolicy, PartState)
 	m.release.codes = codes
-	m.release.refusals = m.counterVec("charter_release_refusals_total", "Releases and state bundles that were refused, by reason: once for each, however often it was looked at.", parts, listed("code", codes))
+	m.release.refusals = m.counterVec("charter_release_refusals_total", "Releases and state bundles that were refused, by reason: once for each, however often it was looked at, and again when it is offered again after something else.", parts, listed("code", codes))
 	m.release.accepted = m.counterVec("charter_release_activations_total", "Releases and state bundles that were verified and came in force.", parts)
 	for _, part := range parts.Values {
 		m.release.accepted.WithLabelValues(part)

@@ -18,6 +18,7 @@ type Audit struct {
 	Revocations    Revocations       `json:"revocations"`
 	Committee      []Seats           `json:"committee"`
 	Policies       []Policy          `json:"policies"`
+	Releases       Releases          `json:"releases"`
 	Loads          Loads             `json:"loads"`
 	Notifications  Notifications     `json:"notifications"`
 	Alerts         Alerts            `json:"alerts"`

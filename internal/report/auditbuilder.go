@@ -17,8 +17,8 @@ func NewAudit(o Options) Builder {
 	return &auditBuilder{
 		options: o, before: before, now: newTally(o.Period, o.Rows), old: newTally(before, o.Rows),
 		losses: newLosses(o.Period, o.Rows), policies: newPolicies(&o), cases: newCases(o.Rows, forget),
-		decrees: decrees{limit: o.Rows, forget: forget},
-		seats:   list[Seats]{limit: o.Rows}, standings: list[Standing]{limit: o.Rows}, violations: list[Violation]{limit: o.Rows},
+		decrees: decrees{limit: o.Rows, forget: forget}, releases: newReleases(o.Period, o.Rows, forget),
+		seats: list[Seats]{limit: o.Rows}, standings: list[Standing]{limit: o.Rows}, violations: list[Violation]{limit: o.Rows},
 		keys: list[Key]{limit: o.Rows}, seals: list[Seal]{limit: o.Rows},
 	}
 }
@@ -31,6 +31,7 @@ type auditBuilder struct {
 	policies *policies
 	cases    cases
 	decrees  decrees
+	releases releases
 	seats    list[Seats]
 
 	violations list[Violation]
@@ -48,7 +49,7 @@ func (b *auditBuilder) since() (Period, []ledger.Kind) {
 
 // past are the kinds of entries that count however old they are.
 func (b *auditBuilder) past() []ledger.Kind {
-	return []ledger.Kind{ledger.Investigation, ledger.Override, ledger.Revocation, ledger.Activation}
+	return []ledger.Kind{ledger.Investigation, ledger.Override, ledger.Revocation, ledger.Activation, ledger.Release}
 }
 
 // Add takes the next entry.
@@ -103,7 +104,14 @@ func (b *auditBuilder) fold(ev *event, t *tally) error {
 		t.gaps.add(1, ev.index)
 		return b.losses.gap(ev)
 	case ledger.Activation:
-		return b.policies.activated(ev)
+		return b.activated(ev)
+	case ledger.Release:
+		return with(ev, func(s *ledger.ReleaseStep) {
+			b.releases.step(ev, s)
+			if t != nil {
+				t.releaseSteps.add(s.Action, 1, ev.index)
+			}
+		})
 	case ledger.Investigation:
 		return with(ev, func(s *ledger.InvestigationStep) {
 			b.cases.step(ev, s)
@@ -140,12 +148,9 @@ func (b *auditBuilder) fold(ev *event, t *tally) error {
 func (b *auditBuilder) foldRest(ev *event, t *tally) error {
 	switch ev.Kind {
 	case ledger.Load:
-		return with(ev, func(l *struct {
-			Result string `json:"result"`
-			Code   string `json:"code"`
-		},
-		) {
+		return with(ev, func(l *load) {
 			t.load(ev, l.Result, l.Code)
+			b.releases.refused(ev, l)
 		})
 	case ledger.Notification:
 		return with(ev, func(d *ledger.Delivery) { t.notification(ev, d) })
@@ -199,6 +204,18 @@ func (b *auditBuilder) window(ev *event, t *tally) error {
 			b.asked(ev, w.Counts[i].Revision)
 		}
 	})
+}
+
+func (b *auditBuilder) activated(ev *event) error {
+	data, err := dataOf[activation](ev)
+	if err != nil {
+		return err
+	}
+	b.policies.activated(ev, &data)
+	if data.Percent == nil { // a canary decides for some nodes alone, and there is none beside a release
+		b.releases.activated(ev, data.signed)
+	}
+	return nil
 }
 
 func (b *auditBuilder) overrode(ev *event, t *tally) error {
@@ -262,7 +279,7 @@ func (b *auditBuilder) Document(checkpoint []byte, a Assurance) (Document, error
 		Investigations: b.investigations(),
 		Overrides:      Overrides{Steps: breakdown(&t.overrideSteps), List: b.decrees.overridesDuring(t.period)},
 		Revocations:    Revocations{Steps: breakdown(&t.revocationSteps), List: b.decrees.revocationsDuring(t.period)},
-		Committee:      b.seats.all(), Policies: b.policies.all(),
+		Committee:      b.seats.all(), Policies: b.policies.all(), Releases: b.releases.document(&t.releaseSteps),
 		Loads: Loads{Loaded: t.loaded.settled(), Refused: t.refused.settled(), ByCode: breakdown(&t.loadCodes)},
 		Notifications: Notifications{
 			Delivered: t.delivered.settled(), Failed: t.failed.settled(), Dead: t.dead.settled(), Notices: t.notices.settled(), ByError: breakdown(&t.errorCodes),
@@ -311,7 +328,7 @@ func (b *auditBuilder) investigations() Investigations {
 func (b *auditBuilder) notListed() map[string]uint64 {
 	all := map[string]uint64{
 		"violations": b.violations.more, "standings": b.standings.more, "investigations": b.cases.more, "overrides and revocations": b.decrees.more,
-		"committee": b.seats.more, "activations": b.policies.more, "keys": b.keys.more, "seals": b.seals.more, "gaps": b.losses.gaps.more,
+		"committee": b.seats.more, "activations": b.policies.more, "releases": b.releases.notListed(), "keys": b.keys.more, "seals": b.seals.more, "gaps": b.losses.gaps.more,
 	}
 	for name, n := range all {
 		if n == 0 {

@@ -140,7 +140,7 @@ func (b *collectionBuilder) fold(ev *event, during bool) error {
 	case ledger.Gap:
 		return b.losses.gap(ev)
 	case ledger.Activation:
-		return b.policies.activated(ev)
+		return with(ev, func(a *activation) { b.policies.activated(ev, a) })
 	case ledger.Violation:
 		return with(ev, func(v *ledger.ViolationRecord) { b.violations.add(violationOf(ev, v)) })
 	case ledger.Standing:

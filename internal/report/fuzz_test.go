@@ -15,6 +15,10 @@ func FuzzEntry(f *testing.F) {
 		`{"counts":[{"clause":"c","count":3,"metric":"m","node":"n","operation":"collect","outcome":"allowed","role":"r"}],"from":"2026-10-01T00:00:00Z","id":"w"}`,
 		`{"action":"open","id":"i","violation":"v"}`, `{"reason":"crash","window":"w"}`, `{"consequence":{"level":2,"action":"suspend","count":1},"id":"v","source":"denial"}`,
 		`{"new":"k","old":"j","signature":""}`, `{"from":1,"to":0}`, `{"messages":-1,"receiver":"` + "`|<b>" + `"}`, `[]`, `{"percent":200}`, "",
+		`{"action":"publish","channel":"c","sequence":3,"rollback":4,"rollback_digest":"d","signers":["s"]}`,
+		`{"action":"rollback","channel":"c","sequence":3,"rollback":3,"stage":-1,"stages":1,"cause":{"gate":"errors","value":1e300,"limit":-0,"reached":-1,"reports":1}}`,
+		`{"action":"finish","channel":"c|` + "`" + `","sequence":-1}`, `{"action":"went-backwards","sequence":9,"before":10}`,
+		`{"trigger":"release","release":"sha256:","channel":"c","sequence":3,"expires":"x","result":"refused","part":"state","code":"c","repeats":18446744073709551615}`,
 	} {
 		for i := range ledger.Kinds() {
 			f.Add(uint8(i), "n", "m|`", data)

@@ -69,6 +69,7 @@ func quarterOf(t *testing.T, hostile string) (*history, *charter.Charter) {
 		entry(ledger.Alert, "", ledger.AlertRecord{Name: "Critical" + hostile, Status: "firing", Fingerprint: "f"}))
 	missing := uint64(4)
 	h.add(0, entry(ledger.Gap, "", ledger.Missing{Reason: "unavailable", Count: &missing, From: "2026-10-09T00:00:00Z", To: "2026-10-09T00:01:00Z"}), entry(ledger.Sealed, "", ledger.Seal{From: 0, To: 2, Manifest: "bafy"}))
+	h.releases(c.Revision(), hostile)
 	h.add(q4.To.Sub(h.now), denial("edge-7", "x", "privacy.location", "enforce", "forbidden_metric"))
 	return h, c
 }

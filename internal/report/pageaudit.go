@@ -14,7 +14,7 @@ func (d *Audit) page() page {
 		title: title, facts: d.Coverage.head(d.Period),
 		sections: []section{
 			d.Completeness.section(d.NotListed), d.comparison(), d.decisions(), d.violations(), d.escalation(), d.investigations(),
-			d.decrees(), d.committee(), policiesSection(d.Policies), d.loads(), d.messages(), d.health(),
+			d.decrees(), d.committee(), policiesSection(d.Policies), d.releases(), d.loads(), d.messages(), d.health(),
 		},
 	}
 	return p.limit(d.Period)

@@ -44,6 +44,7 @@ type activation struct {
 	Digest   string `json:"digest"`
 	Previous string `json:"previous"`
 	Percent  *int   `json:"percent"`
+	signed
 }
 
 // activationLimit is how many activations of one revision are listed: a state
@@ -72,11 +73,7 @@ func newPolicies(o *Options) *policies {
 }
 
 // activated takes note of an activation, in the period or before it.
-func (p *policies) activated(ev *event) error {
-	data, err := dataOf[activation](ev)
-	if err != nil {
-		return err
-	}
+func (p *policies) activated(ev *event, data *activation) {
 	one := Activation{Index: ev.index, Time: stamp(instant(ev.Time)), Trigger: data.Trigger, Previous: data.Previous, Percent: data.Percent}
 	policy := &Policy{Revision: ev.Revision, Charter: data.Charter, Version: data.Version, Digest: data.Digest}
 	if !p.period.holds(ev.Time) {
@@ -85,13 +82,13 @@ func (p *policies) activated(ev *event) error {
 			policy.Activations = []Activation{one}
 			p.active = policy
 		}
-		return nil
+		return
 	}
 	known := p.byRev[ev.Revision]
 	switch {
 	case known == nil && len(p.byRev) >= p.limit:
 		p.more++
-		return nil
+		return
 	case known == nil:
 		known = policy
 		p.byRev[ev.Revision] = known
@@ -100,10 +97,9 @@ func (p *policies) activated(ev *event) error {
 	}
 	if len(known.Activations) >= activationLimit {
 		p.more++
-		return nil
+		return
 	}
 	known.Activations = append(known.Activations, one)
-	return nil
 }
 
 // asked takes note of a revision that allowed something in the period.

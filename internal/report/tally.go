@@ -24,6 +24,7 @@ type tally struct {
 	loaded, refused, delivered, failed, dead, notices              Figure
 	firing, calmed, gaps, standings                                Figure
 	receivers                                                      table[receiver]
+	releaseSteps                                                   table[string]
 }
 
 type receiver struct{ name, channel, state string }
@@ -32,7 +33,7 @@ func newTally(p Period, rows int) *tally {
 	t := &tally{period: p, receivers: newTable[receiver](rows)}
 	for _, one := range []*table[string]{
 		&t.byKind, &t.byOutcome, &t.byClause, &t.bySeverity, &t.byReason, &t.liftedByClause, &t.vioType, &t.vioSeverity, &t.vioClause,
-		&t.vioNode, &t.byLevel, &t.byStanding, &t.overrideSteps, &t.revocationSteps, &t.loadCodes, &t.errorCodes, &t.alerted,
+		&t.vioNode, &t.byLevel, &t.byStanding, &t.overrideSteps, &t.revocationSteps, &t.loadCodes, &t.errorCodes, &t.alerted, &t.releaseSteps,
 	} {
 		*one = newTable[string](rows)
 	}
@@ -197,6 +198,9 @@ func (t *tally) headlines() []headline {
 		{"overrides begun", steps(&t.overrideSteps, ledger.Began)},
 		{"revocations begun", steps(&t.revocationSteps, ledger.Began)},
 		{"charters refused", t.refused},
+		{"releases published", steps(&t.releaseSteps, stepPublish)},
+		{"releases rolled back", steps(&t.releaseSteps, stepRollback)},
+		{"nodes that went backwards", steps(&t.releaseSteps, stepBackwards)},
 		{"messages delivered", t.delivered},
 		{"messages given up", t.dead},
 		{"alerts firing", t.firing},
