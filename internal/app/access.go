@@ -8,6 +8,7 @@ import (
 	"time"
 
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // acceptedKey is the key of a connection's context under which the credentials
@@ -74,8 +75,8 @@ func (s *Server) access() (decisionapi.Access, error) {
 		a.Limit = newLimiter(s.options.Rate, time.Now)
 		s.limit = a.Limit
 	}
-	routes := []decisionapi.Route{s.reloadRoute()}
-	for _, part := range []func() ([]decisionapi.Route, error){
+	routes := []wire.Route{s.reloadRoute()}
+	for _, part := range []func() ([]wire.Route, error){
 		s.ledgerRoutes, s.charterRoutes, s.mirrorRoutes, s.fleetRoutes, s.proxyRoutes, s.bundleRoutes, s.uploadRoutes,
 	} {
 		more, err := part()

@@ -13,7 +13,8 @@ import (
 	"testing"
 	"time"
 
-	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
+	"github.com/westworld-charter/charter/internal/wire"
+	"github.com/westworld-charter/charter/tests/authority"
 )
 
 const operate = `{"metric":"latency_p50","node":"NODE","role":"node_operator","operation":"collect"}`
@@ -23,7 +24,7 @@ func about(node string) string { return strings.Replace(operate, "NODE", node, 1
 // A node that could ask for another could collect in its name.
 func TestNodeSpeaksForItselfAlone(t *testing.T) {
 	f := fortified(t, "--tls-client-ca", "$DIR/clients.pem")
-	a := f.client(t, f.ca.named(t, "charter://node/edge-1").pair)
+	a := f.client(t, f.ca.Named(t, "charter://node/edge-1").Pair)
 	check := f.url + "/v1/check"
 
 	// The charter wants the claim mtls of operators, which the certificate is.
@@ -44,7 +45,7 @@ func TestNodeSpeaksForItselfAlone(t *testing.T) {
 	if entry := f.await(t, "request"); entry["code"] != "node_mismatch" || entry["identity"] != "edge-1" || entry["identity_kind"] != "cert" || entry["node"] != "edge-2" {
 		t.Errorf("the refusal cannot be told from the log: %v", entry)
 	}
-	b := f.client(t, f.ca.named(t, "charter://node/edge-2").pair)
+	b := f.client(t, f.ca.Named(t, "charter://node/edge-2").Pair)
 	if status, body := send(t, b, "POST", check, about("edge-2")); status != http.StatusOK || !decided(t, body).Allow {
 		t.Errorf("the other node for itself: %d %s", status, body)
 	}
@@ -66,12 +67,12 @@ func TestNodeSpeaksForItselfAlone(t *testing.T) {
 
 func TestCertificatesThatAreNotBelieved(t *testing.T) {
 	f := fortified(t, "--tls-client-ca", "$DIR/clients.pem")
-	good := f.ca.named(t, "charter://node/edge-1").pair
+	good := f.ca.Named(t, "charter://node/edge-1").Pair
 	for name, certs := range map[string][]tls.Certificate{
 		"none":              nil,
-		"unknown authority": {newAuthority(t, "mesh").named(t, "charter://node/edge-1").pair},
-		"expired":           {f.ca.issue(t, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute); c.DNSNames = []string{"edge-1"} }).pair},
-		"of a server":       {f.ca.server(t).pair},
+		"unknown authority": {authority.New(t, "mesh").Named(t, "charter://node/edge-1").Pair},
+		"expired":           {f.ca.Issue(t, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute); c.DNSNames = []string{"edge-1"} }).Pair},
+		"of a server":       {f.ca.Server(t).Pair},
 	} {
 		if status, body := send(t, f.client(t, certs...), "POST", f.url+"/v1/check", about("edge-1")); status != 0 {
 			t.Errorf("%s: %d %s", name, status, body)
@@ -88,7 +89,7 @@ func TestCertificatesThatAreNotBelieved(t *testing.T) {
 }
 
 func TestWhomACertificateNames(t *testing.T) {
-	ca := newAuthority(t, "mesh")
+	ca := authority.New(t, "mesh")
 	opts := TLSOptions{ClientRoles: "node_operator, public", ClientClaims: "owns_node", AssertRoles: "gateway,broker"}
 	for _, c := range []struct {
 		name string
@@ -112,15 +113,15 @@ func TestWhomACertificateNames(t *testing.T) {
 		{"control character", nil, nil, "a\x01b", "names no node"},
 		{"long", nil, nil, strings.Repeat("x", 600), "names no node"},
 	} {
-		l := ca.issue(t, func(cert *x509.Certificate) {
+		l := ca.Issue(t, func(cert *x509.Certificate) {
 			cert.Subject = pkix.Name{CommonName: c.cn}
 			cert.DNSNames = c.dns
-			cert.URIs = ca.named(t, c.uris...).pair.Leaf.URIs
+			cert.URIs = ca.Named(t, c.uris...).Pair.Leaf.URIs
 		})
-		id, err := certified(l.pair.Leaf, opts)
+		id, err := certified(l.Pair.Leaf, opts)
 		got := fmt.Sprint(err)
 		if err == nil {
-			got = fmt.Sprintf("%s %s %v", id.Node, strings.Join(id.Roles, ","), id.Has(decisionapi.ScopeAssert))
+			got = fmt.Sprintf("%s %s %v", id.Node, strings.Join(id.Roles, ","), id.Has(wire.ScopeAssert))
 		}
 		if got != c.want && (err == nil || !strings.Contains(got, c.want)) {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
@@ -130,7 +131,7 @@ func TestWhomACertificateNames(t *testing.T) {
 
 func TestCertificateThatMayAssert(t *testing.T) {
 	f := fortified(t, "--tls-client-ca", "$DIR/clients.pem", "--tls-assert-roles", "gateway", "--tls-client-claims", "owns_node")
-	gateway := f.client(t, f.ca.named(t, "charter://node/gw-1", "charter://role/gateway").pair)
+	gateway := f.client(t, f.ca.Named(t, "charter://node/gw-1", "charter://role/gateway").Pair)
 	question := strings.Replace(about("edge-7"), `"role"`, `"claims":["mtls"],"role"`, 1)
 	if status, body := send(t, gateway, "POST", f.url+"/v1/check", question); status != http.StatusOK || !decided(t, body).Allow {
 		t.Errorf("%d %s", status, body)
@@ -139,7 +140,7 @@ func TestCertificateThatMayAssert(t *testing.T) {
 	if status, body := send(t, gateway, "POST", f.url+"/v1/check", about("edge-7")); status != http.StatusOK || decided(t, body).Allow {
 		t.Errorf("%d %s", status, body)
 	}
-	node := f.client(t, f.ca.named(t, "charter://node/edge-1").pair)
+	node := f.client(t, f.ca.Named(t, "charter://node/edge-1").Pair)
 	if status, body := send(t, node, "POST", f.url+"/v1/check", strings.Replace(about("edge-1"), `"role"`, `"claims":["owns_node"],"role"`, 1)); status != http.StatusOK || !decided(t, body).Allow {
 		t.Errorf("a configured claim: %d %s", status, body)
 	}
@@ -149,7 +150,7 @@ func TestCertificateThatMayAssert(t *testing.T) {
 // connections that stay open, too.
 func TestCertificatesAreFollowed(t *testing.T) {
 	f := fortified(t, "--tls-client-ca", "$DIR/clients.pem", "--token-file", "$DIR/tokens.yaml")
-	node := f.client(t, f.ca.named(t, "charter://node/edge-1").pair)
+	node := f.client(t, f.ca.Named(t, "charter://node/edge-1").Pair)
 	admin := f.client(t)
 	reload := func() (int, string) {
 		return send(t, admin, "POST", f.url+"/v1/reload", "", "Authorization", "Bearer "+adminToken)
@@ -157,8 +158,8 @@ func TestCertificatesAreFollowed(t *testing.T) {
 	if status, body := send(t, node, "POST", f.url+"/v1/check", about("edge-1")); status != http.StatusOK {
 		t.Fatalf("%d %s", status, body)
 	}
-	next := f.ca.server(t)
-	put(t, f.path("server.pem"), next.cert)
+	next := f.ca.Server(t)
+	put(t, f.path("server.pem"), next.Cert)
 	status, body := reload()
 	if status != http.StatusUnprocessableEntity || !strings.Contains(body, codeInvalidTLS) {
 		t.Errorf("a certificate without its key: %d %s", status, body)
@@ -166,7 +167,7 @@ func TestCertificatesAreFollowed(t *testing.T) {
 	if _, body := fetchWith(t, admin, f.url+"/health"); !strings.Contains(body, `"code":"invalid_tls"`) {
 		t.Errorf("/health: %s", body)
 	}
-	put(t, f.path("server.key"), next.key)
+	put(t, f.path("server.key"), next.Key)
 	if status, body = reload(); status != http.StatusOK {
 		t.Fatalf("with its key: %d %s", status, body)
 	}
@@ -175,13 +176,13 @@ func TestCertificatesAreFollowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close() //nolint:errcheck // a test connection
-	if got := conn.ConnectionState().PeerCertificates[0]; !got.Equal(next.pair.Leaf) {
+	if got := conn.ConnectionState().PeerCertificates[0]; !got.Equal(next.Pair.Leaf) {
 		t.Error("new connections get the old certificate")
 	}
 	if status, body := send(t, node, "POST", f.url+"/v1/check", about("edge-1")); status != http.StatusOK {
 		t.Errorf("on a connection from before, under the same authority: %d %s", status, body)
 	}
-	put(t, f.path("clients.pem"), newAuthority(t, "other").pem())
+	put(t, f.path("clients.pem"), authority.New(t, "other").PEM())
 	if status, body = reload(); status != http.StatusOK {
 		t.Fatalf("%d %s", status, body)
 	}
@@ -296,7 +297,7 @@ func TestTokenFilesAreStrict(t *testing.T) {
 	digest := hashed("x")
 	for _, c := range []struct{ name, text, want string }{
 		{"not YAML", "a: b: c", "not YAML"},
-		{"two documents", "[]\n---\n[]\n", "more than one document"},
+		{"two documents", "[]\n---\n[]\n", "a second YAML document"},
 		{"not a list", "name: x", "must be a list"},
 		{"not a mapping", "- x", "must be a mapping"},
 		{"unknown field", "- {name: a, sha256: " + digest + ", scope: [admin]}", "did you mean scopes?"},
@@ -394,14 +395,14 @@ func FuzzTokenFile(f *testing.F) {
 }
 
 func TestBadTLSFiles(t *testing.T) {
-	ca := newAuthority(t, "mesh")
-	own, other := ca.server(t), ca.server(t)
+	ca := authority.New(t, "mesh")
+	own, other := ca.Server(t), ca.Server(t)
 	dir := t.TempDir()
-	cert, key := put(t, filepath.Join(dir, "cert"), own.cert), put(t, filepath.Join(dir, "key"), own.key)
+	cert, key := put(t, filepath.Join(dir, "cert"), own.Cert), put(t, filepath.Join(dir, "key"), own.Key)
 	for name, args := range map[string][]string{
 		"no certificate file": {"--tls-cert", filepath.Join(dir, "none"), "--tls-key", key},
 		"no key file":         {"--tls-cert", cert, "--tls-key", filepath.Join(dir, "none")},
-		"key of another":      {"--tls-cert", cert, "--tls-key", put(t, filepath.Join(dir, "other"), other.key)},
+		"key of another":      {"--tls-cert", cert, "--tls-key", put(t, filepath.Join(dir, "other"), other.Key)},
 		"no authority file":   {"--tls-cert", cert, "--tls-key", key, "--tls-client-ca", filepath.Join(dir, "none")},
 		"empty authority":     {"--tls-cert", cert, "--tls-key", key, "--tls-client-ca", put(t, filepath.Join(dir, "empty"), "")},
 		"huge":                {"--tls-cert", put(t, filepath.Join(dir, "huge"), strings.Repeat("x", maxPEM+1)), "--tls-key", key},

@@ -17,6 +17,7 @@ import (
 	"github.com/westworld-charter/charter/internal/charter"
 	"github.com/westworld-charter/charter/internal/durable"
 	charterapi "github.com/westworld-charter/charter/internal/httpapi/charter"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // Codes of answers about replacing the policy over HTTP; docs/api.md lists them.
@@ -87,8 +88,8 @@ type replacer struct{ *Server }
 
 var _ charterapi.Policies = replacer{}
 
-func refusal(status int, code, format string, args ...any) *charterapi.Error {
-	return &charterapi.Error{Status: status, Code: code, Message: fmt.Sprintf(format, args...)}
+func refusal(status int, code, format string, args ...any) *wire.Error {
+	return &wire.Error{Status: status, Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
 // Source implements [charterapi.Policies].
@@ -110,7 +111,7 @@ func (s replacer) Source() charterapi.Source {
 
 // replaceable says why the source of the policy is not ours to replace; nil when it
 // is. What somebody else keeps up to date, through links or as a directory, is theirs.
-func (s replacer) replaceable() *charterapi.Error {
+func (s replacer) replaceable() *wire.Error {
 	path, _ := s.options.source()
 	if !s.options.AllowApply {
 		return refusal(http.StatusForbidden, codeApplyDisabled,
@@ -162,7 +163,7 @@ func (s replacer) replace(ctx context.Context, r charterapi.Replacement, trigger
 		e := refusal(http.StatusForbidden, codeConstitutionalChange,
 			"the change touches how the charter itself is governed, or what it protects, which is not decided by a token: replace the file where the server runs")
 		for _, what := range touched {
-			e.Errors = append(e.Errors, charterapi.Problem{Code: codeConstitutionalChange, Message: what + " differs", Location: what})
+			e.Errors = append(e.Errors, wire.Problem{Code: codeConstitutionalChange, Message: what + " differs", Location: what})
 		}
 		return none, e
 	}
@@ -257,7 +258,7 @@ func (s replacer) judgeBundle(path string, content []byte) (*charter.Charter, er
 		_, err = s.program.compiler.verify(path, b)
 	}
 	if err != nil {
-		var e *charterapi.Error
+		var e *wire.Error
 		if own, ok := errors.AsType[*PolicyError](err); ok {
 			e = charterapi.Invalid("the bundle is refused: "+own.Err.Error(), own.Findings)
 			e.Code = own.Code
@@ -336,7 +337,7 @@ func (s replacer) keep(k *kept) error {
 
 // unwritable is the refusal of who cannot write.
 func (s replacer) unwritable(what string, err error) error {
-	e := refusal(http.StatusInternalServerError, "internal_error", "%s; the log says more", what)
+	e := refusal(http.StatusInternalServerError, wire.CodeInternal, "%s; the log says more", what)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
 		e = refusal(http.StatusConflict, codeSourceReadOnly, "%s: this process may not write there", what)
 	}

@@ -13,8 +13,8 @@ import (
 	"testing"
 
 	"github.com/westworld-charter/charter/internal/charter"
-	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
 	"github.com/westworld-charter/charter/internal/ledger"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // governed is a charter that is changed over HTTP; its base is beside it.
@@ -316,11 +316,11 @@ func TestScopesOfCharterRoutesExist(t *testing.T) {
 	open := map[string]bool{}
 	for _, r := range routes {
 		for _, scope := range append([]string{r.Scope}, r.Or...) {
-			if scope != "" && scope != decisionapi.AnyScope && !slices.Contains(decisionapi.Scopes(), scope) {
+			if scope != wire.Public && scope != wire.AnyScope && !slices.Contains(wire.Scopes(), scope) {
 				t.Errorf("%s %s asks for the scope %q", r.Method, r.Path, scope)
 			}
 		}
-		if r.Scope == "" || r.Guests {
+		if r.Scope == wire.Public || r.Guests {
 			open[r.Method+" "+r.Path] = true
 		}
 	}

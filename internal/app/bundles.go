@@ -12,11 +12,12 @@ import (
 	"github.com/westworld-charter/charter/internal/engine"
 	bundlesapi "github.com/westworld-charter/charter/internal/httpapi/bundles"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // bundleRoutes serve bundles to everybody who has proven an identity. A node has a
 // proxy instead.
-func (s *Server) bundleRoutes() ([]decisionapi.Route, error) {
+func (s *Server) bundleRoutes() ([]wire.Route, error) {
 	if s.program.node {
 		return nil, nil
 	}
@@ -43,11 +44,7 @@ func (s *Server) bundleRoutes() ([]decisionapi.Route, error) {
 	}
 	s.bundles = api
 	s.metrics.Bundles(api.Waiting)
-	var routes []decisionapi.Route
-	for _, r := range api.Routes() {
-		routes = append(routes, decisionapi.Route{Method: r.Method, Path: r.Path, Scope: decisionapi.AnyScope, Handler: r.Handler})
-	}
-	return routes, nil
+	return api.Routes(), nil
 }
 
 // bundleCaller is who asks for a bundle.

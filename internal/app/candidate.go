@@ -2,18 +2,16 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
-	"github.com/westworld-charter/charter/internal/decision"
 	"github.com/westworld-charter/charter/internal/engine"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
 	"github.com/westworld-charter/charter/internal/metrics"
 	"github.com/westworld-charter/charter/internal/rollout"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // Codes of /health and of the API about a candidate.
@@ -148,12 +146,14 @@ type candidateChange struct {
 
 var errOneChange = errors.New(`the body must be one of {"percent": 0 to 100}, {"stop": true} and {"promote": true}`)
 
-func readChange(r io.Reader) (candidateChange, error) {
+func readChange(w http.ResponseWriter, r *http.Request) (candidateChange, error) {
 	var c candidateChange
-	dec := json.NewDecoder(r)
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&c); err != nil {
-		return c, fmt.Errorf("%w: %w", errOneChange, err)
+	body, err := wire.Body(w, r, maxChange)
+	if err == nil {
+		err = wire.Decode(body, &c)
+	}
+	if err != nil {
+		return c, err
 	}
 	given := 0
 	for _, is := range []bool{c.Percent != nil, c.Stop != nil && *c.Stop, c.Promote != nil && *c.Promote} {
@@ -162,14 +162,14 @@ func readChange(r io.Reader) (candidateChange, error) {
 		}
 	}
 	never := c.Stop != nil && !*c.Stop || c.Promote != nil && !*c.Promote
-	if _, err := dec.Token(); given != 1 || never || !errors.Is(err, io.EOF) {
+	if given != 1 || never {
 		return c, errOneChange
 	}
 	return c, nil
 }
 
 func (s *Server) changeCandidate(w http.ResponseWriter, r *http.Request) {
-	change, err := readChange(http.MaxBytesReader(w, r.Body, maxChange))
+	change, err := readChange(w, r)
 	message := ""
 	switch {
 	case err != nil:
@@ -182,21 +182,25 @@ func (s *Server) changeCandidate(w http.ResponseWriter, r *http.Request) {
 	default:
 		message, err = s.promote(r.Context())
 	}
+	if err != nil {
+		wire.Refuse(w, s.log, wire.From(err, candidateRefusal))
+		return
+	}
+	answer := s.candidateStatus()
+	answer.Message = message
+	decisionapi.WriteJSON(w, http.StatusOK, answer)
+}
+
+func candidateRefusal(err error) *wire.Error {
 	switch {
-	case err == nil:
-		answer := s.candidateStatus()
-		answer.Message = message
-		decisionapi.WriteJSON(w, http.StatusOK, answer)
 	case errors.Is(err, rollout.ErrNoCandidate):
-		decisionapi.WriteError(w, http.StatusConflict, decisionapi.Error{Code: codeNoCandidate, Message: "there is no candidate: give --candidate, or mend the one on disk"})
+		return &wire.Error{Status: http.StatusConflict, Code: codeNoCandidate, Message: "there is no candidate: give --candidate, or mend the one on disk"}
 	case errors.Is(err, rollout.ErrStopped):
-		decisionapi.WriteError(w, http.StatusConflict, decisionapi.Error{Code: codeCandidateStopped, Message: "the candidate is stopped: change its files, or POST /v1/reload to try it again"})
+		return &wire.Error{Status: http.StatusConflict, Code: codeCandidateStopped, Message: "the candidate is stopped: change its files, or POST /v1/reload to try it again"}
+	case errors.Is(err, rollout.ErrPercent):
+		return wire.Wrong(wire.CodeInvalidValue, "percent", "%s", err)
 	default:
-		problem := decisionapi.Problem{Code: decision.CodeInvalidValue, Message: err.Error(), Location: "input"}
-		if errors.Is(err, rollout.ErrPercent) {
-			problem.Location = "percent"
-		}
-		decisionapi.WriteError(w, http.StatusBadRequest, decisionapi.Error{Code: decision.InvalidRequest, Message: "invalid request: " + err.Error(), Errors: []decisionapi.Problem{problem}})
+		return wire.Wrong(wire.CodeInvalidValue, "input", "%s", err)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/westworld-charter/charter/internal/decision"
 	"github.com/westworld-charter/charter/internal/rollout"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 const narrower = "testdata/narrower.yaml" // without latency_p50
@@ -204,7 +205,7 @@ func TestCandidateAPI(t *testing.T) {
 		want   string
 	}{
 		{`{"percent": 100}`, 200, `"state": "canary"`},
-		{`{"percent": 101}`, 400, `"location": "percent"`},
+		{`{"percent": 101}`, 400, `"location":"percent"`},
 		{`{"percent": -1}`, 400, "invalid_request"},
 		{`{"percent": 1.5}`, 400, "invalid_request"},
 		{`{"percent": "1"}`, 400, "invalid_request"},
@@ -213,10 +214,10 @@ func TestCandidateAPI(t *testing.T) {
 		{`{"percent": 1, "promote": false}`, 400, "must be one of"},
 		{`{"stopp": true}`, 400, "stopp"},
 		{`{}`, 400, "must be one of"},
-		{``, 400, "must be one of"},
+		{``, 400, "ends too early"},
 		{`null`, 400, "must be one of"},
-		{`{"stop": true}{}`, 400, "must be one of"},
-		{`{"percent": 1` + strings.Repeat(" ", maxChange) + `}`, 400, "must be one of"},
+		{`{"stop": true}{}`, 400, "not JSON at byte 14"},
+		{`{"percent": 1` + strings.Repeat(" ", maxChange) + `}`, 413, wire.CodeBodyTooLarge},
 		{`{"percent": 0}`, 200, `"state": "shadow"`},
 		{`{"stop": true}`, 200, `"state": "stopped"`},
 		{`{"percent": 1}`, 409, codeCandidateStopped},

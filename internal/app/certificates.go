@@ -14,6 +14,7 @@ import (
 
 	"github.com/westworld-charter/charter/internal/decision"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // maxPEM bounds a file of certificates or keys in bytes.
@@ -126,7 +127,7 @@ func certified(cert *x509.Certificate, t TLSOptions) (*decisionapi.Identity, err
 	}
 	id := &decisionapi.Identity{
 		Kind: decisionapi.KindCertificate, Name: node, Node: node,
-		Scopes: []string{decisionapi.ScopeCheck, decisionapi.ScopeMetrics, decisionapi.ScopeUpload, decisionapi.ScopeReport},
+		Scopes: []string{wire.ScopeCheck, wire.ScopeMetrics, wire.ScopeUpload, wire.ScopeReport},
 		Roles:  roles, Claims: listed(t.ClientClaims), Held: []string{claimMTLS},
 	}
 	if len(roles) == 0 {
@@ -134,7 +135,7 @@ func certified(cert *x509.Certificate, t TLSOptions) (*decisionapi.Identity, err
 	}
 	asserting := listed(t.AssertRoles)
 	if slices.ContainsFunc(roles, func(role string) bool { return slices.Contains(asserting, role) }) {
-		id.Scopes = append(id.Scopes, decisionapi.ScopeAssert)
+		id.Scopes = append(id.Scopes, wire.ScopeAssert)
 	}
 	return id, nil
 }

@@ -7,11 +7,12 @@ import (
 	charterapi "github.com/westworld-charter/charter/internal/httpapi/charter"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
 	"github.com/westworld-charter/charter/internal/ledger"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // charterRoutes serve violations, investigations, nodes, the committee, charters and
 // alerts. Without a ledger they are charters alone.
-func (s *Server) charterRoutes() ([]decisionapi.Route, error) {
+func (s *Server) charterRoutes() ([]wire.Route, error) {
 	if s.program.node { // which changes nothing but what is released
 		return nil, nil
 	}
@@ -23,17 +24,7 @@ func (s *Server) charterRoutes() ([]decisionapi.Route, error) {
 		o.Enforcer, o.Evidence = s.enforcer, s.enforcer.Evidence
 		o.History, o.Log = ledger.NewReader(&s.keeper.relay, s.keeper.origin), s.keeper
 	}
-	own, err := charterapi.Routes(o)
-	if err != nil {
-		return nil, err
-	}
-	routes := make([]decisionapi.Route, len(own))
-	for i, r := range own {
-		routes[i] = decisionapi.Route{
-			Method: r.Method, Path: r.Path, Scope: r.Scope, Or: r.Or, Guests: r.Guests, Unlogged: r.Unlogged, MaxBody: r.MaxBody, Handler: r.Handler,
-		}
-	}
-	return routes, nil
+	return charterapi.Routes(o)
 }
 
 // callerOf is who sent a request.

@@ -1,20 +1,17 @@
 package app
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
 
 	"github.com/westworld-charter/charter/internal/diag"
+	"github.com/westworld-charter/charter/internal/yamldoc"
 )
 
 // maxConfig bounds a configuration file in bytes.
@@ -57,22 +54,12 @@ func (p Program) loadConfig(path string, readFile func(string) ([]byte, error)) 
 }
 
 func (r *configReader) read(data []byte) {
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	var doc, more yaml.Node
-	err := dec.Decode(&doc)
-	if errors.Is(err, io.EOF) {
-		return // an empty file configures nothing
+	root, bad := yamldoc.Root(data)
+	if bad != nil {
+		r.findings.Errorf(diag.Pos{File: r.path, Line: bad.Line, Col: bad.Col}, codeSyntax, "%s", bad.Message)
 	}
-	if err == nil {
-		err = dec.Decode(&more)
-	}
-	switch {
-	case err == nil:
-		r.findings.Errorf(r.at(&more), codeSyntax, "the file holds more than one document")
-	case !errors.Is(err, io.EOF):
-		r.syntax(err)
-	default:
-		r.mapping("", doc.Content[0])
+	if root != nil { // an empty file configures nothing
+		r.mapping("", root)
 	}
 }
 
@@ -135,20 +122,6 @@ func (r *configReader) scalar(s setting, n *yaml.Node) {
 		v = filepath.Join(filepath.Dir(r.path), v)
 	}
 	r.layer[s.flag] = value{v, fmt.Sprintf("%s: %s", r.at(n), s.key)}
-}
-
-// yamlLine finds the line in an error of yaml.v3, which has no other way to
-// tell it.
-var yamlLine = regexp.MustCompile(`^yaml: line (\d+): `)
-
-func (r *configReader) syntax(err error) {
-	pos := diag.Pos{File: r.path, Line: 1} // yaml.v3 leaves the first line out
-	message := strings.TrimPrefix(err.Error(), "yaml: ")
-	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
-		pos.Line, _ = strconv.Atoi(m[1]) // digits by the expression
-		message = strings.TrimPrefix(err.Error(), m[0])
-	}
-	r.findings.Errorf(pos, codeSyntax, "not YAML: %s", message)
 }
 
 func (r *configReader) at(n *yaml.Node) diag.Pos {

@@ -188,7 +188,7 @@ func TestConfigFileIsStrict(t *testing.T) {
 		{"null", "listen:\n", "c.yaml:1:8 wrong_type listen must be a single value []"},
 		{"scalar for a mapping", "log: debug\n", "c.yaml:1:6 wrong_type log must be a mapping []"},
 		{"not a mapping", "- a\n", "c.yaml:1:1 wrong_type the configuration must be a mapping []"},
-		{"two documents", "charter: a\n---\ncharter: b\n", "c.yaml:2:1 syntax the file holds more than one document []"},
+		{"two documents", "charter: a\n---\ncharter: b\n", "c.yaml:2:1 syntax a second YAML document begins here []"},
 		{"not YAML", "a: b: c\n", "c.yaml:1 syntax not YAML: mapping values are not allowed in this context []"},
 		{"tab", "log:\n\tlevel: info\n", "c.yaml:2 syntax not YAML: found character that cannot start any token []"},
 		{"alias", "log: &x {level: debug}\ntimeouts: *x\n", "c.yaml:2:11 wrong_type timeouts must be a mapping []"},

@@ -10,11 +10,12 @@ import (
 	"github.com/westworld-charter/charter/internal/activation"
 	"github.com/westworld-charter/charter/internal/diag"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // reloadRoute reads everything again on request.
-func (s *Server) reloadRoute() decisionapi.Route {
-	return decisionapi.Route{Method: http.MethodPost, Path: "/v1/reload", Scope: decisionapi.ScopeAdmin, Handler: http.HandlerFunc(s.serveReload)}
+func (s *Server) reloadRoute() wire.Route {
+	return wire.Route{Method: http.MethodPost, Path: "/v1/reload", Scope: wire.ScopeAdmin, Handler: http.HandlerFunc(s.serveReload)}
 }
 
 func (s *Server) serveReload(w http.ResponseWriter, r *http.Request) {
@@ -24,15 +25,15 @@ func (s *Server) serveReload(w http.ResponseWriter, r *http.Request) {
 		decisionapi.WriteJSON(w, http.StatusOK, done)
 		return
 	}
-	answer := decisionapi.Error{Code: codeOf(err), Message: err.Error() + "; what was loaded before stays in force"}
+	answer := &wire.Error{Status: http.StatusUnprocessableEntity, Code: codeOf(err), Message: err.Error() + "; what was loaded before stays in force"}
 	for _, f := range findingsOf(err) {
 		message := f.Message
 		if f.Fix != "" {
 			message += "; " + f.Fix
 		}
-		answer.Errors = append(answer.Errors, decisionapi.Problem{Code: f.Code, Message: message, Location: f.Pos.String()})
+		answer.Errors = append(answer.Errors, wire.Problem{Code: f.Code, Message: message, Location: f.Pos.String()})
 	}
-	decisionapi.WriteError(w, http.StatusUnprocessableEntity, answer)
+	wire.Refuse(w, s.log, answer)
 }
 
 func findingsOf(err error) diag.List {
@@ -47,15 +48,15 @@ func findingsOf(err error) diag.List {
 
 // diagnosticRoutes are what the diagnostics listener serves beside /health and
 // /metrics, all of it for the scope admin.
-func (s *Server) diagnosticRoutes() ([]decisionapi.Route, error) {
+func (s *Server) diagnosticRoutes() ([]wire.Route, error) {
 	opa, err := s.opaRoutes()
 	if err != nil {
 		return nil, err
 	}
-	admin := func(method, path string, h http.HandlerFunc) decisionapi.Route {
-		return decisionapi.Route{Method: method, Path: path, Scope: decisionapi.ScopeAdmin, Handler: h}
+	admin := func(method, path string, h http.HandlerFunc) wire.Route {
+		return wire.Route{Method: method, Path: path, Scope: wire.ScopeAdmin, Handler: h}
 	}
-	return append([]decisionapi.Route{
+	return append([]wire.Route{
 		s.reloadRoute(),
 		admin(http.MethodGet, "/v1/config", s.serveConfig),
 		admin(http.MethodGet, "/v1/status", s.serveStatus),

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/westworld-charter/charter/internal/ledger"
+	"github.com/westworld-charter/charter/tests/authority"
 )
 
 // A node that proves who it is and asks for what is forbidden is suspended before it
@@ -17,17 +18,17 @@ func TestForbiddenCollectSuspends(t *testing.T) {
 	const steps = "escalation: [{level: 1, at: 1, within: 30d, action: suspend, for: 24h}]\n"
 	text := read(t, example1) + steps
 	path := put(t, filepath.Join(dir, "charter.yaml"), text)
-	ca := newAuthority(t, "mesh")
-	own := ca.server(t)
+	ca := authority.New(t, "mesh")
+	own := ca.Server(t)
 	args := []string{
 		"--charter", path, "--data", filepath.Join(dir, "data"), "--watch", "0",
-		"--tls-cert", put(t, filepath.Join(dir, "server.pem"), own.cert), "--tls-key", put(t, filepath.Join(dir, "server.key"), own.key),
-		"--tls-client-ca", put(t, filepath.Join(dir, "clients.pem"), ca.pem()), "--token-file", put(t, filepath.Join(dir, "tokens.yaml"), tokenFile()),
+		"--tls-cert", put(t, filepath.Join(dir, "server.pem"), own.Cert), "--tls-key", put(t, filepath.Join(dir, "server.key"), own.Key),
+		"--tls-client-ca", put(t, filepath.Join(dir, "clients.pem"), ca.PEM()), "--token-file", put(t, filepath.Join(dir, "tokens.yaml"), tokenFile()),
 	}
 	f := &fortress{dir: dir, ca: ca, process: launch(t, args...)}
 	nodes := map[string]*http.Client{"gateway": f.client(t)}
 	for _, node := range []string{"edge-1", "edge-2"} {
-		nodes[node] = f.client(t, ca.named(t, "charter://node/"+node).pair)
+		nodes[node] = f.client(t, ca.Named(t, "charter://node/"+node).Pair)
 	}
 	check := func(client, node, metric string, header ...string) string {
 		t.Helper()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/westworld-charter/charter/internal/activation"
@@ -13,6 +14,7 @@ import (
 	bundlesapi "github.com/westworld-charter/charter/internal/httpapi/bundles"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
 	fleetapi "github.com/westworld-charter/charter/internal/httpapi/fleet"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // charterBundle is the name under which nodes fetch the policy of the channel that the
@@ -20,7 +22,7 @@ import (
 const charterBundle = "charter"
 
 // openFleet reads what is known of nodes and releases. Charter-node knows of none.
-func (s *Server) openFleet() error {
+func (s *Server) openFleet(ctx context.Context) error {
 	if s.program.node {
 		return nil
 	}
@@ -34,7 +36,63 @@ func (s *Server) openFleet() error {
 	}
 	s.fleet = f
 	s.metrics.Fleet(f.Stats)
+	s.verifyFleet(ctx)
 	return nil
+}
+
+// partReleases is the part of faults about releases that are kept for nodes; the code is
+// what /health says.
+const (
+	partReleases         = "releases"
+	codeUntrustedRelease = "untrusted_release"
+)
+
+// verifyFleet verifies every release that is kept for nodes under the trust policy of
+// now. One that is not trusted any more is given to nobody.
+func (s *Server) verifyFleet(ctx context.Context) {
+	trust := s.trust.Load()
+	if s.fleet == nil || trust == nil {
+		return
+	}
+	err := s.fleet.Verify(ctx, func(r fleet.Release) string {
+		err := activation.VerifyStored(ctx, trust, r.Content.Manifest, r.Content.Statements, r.Sequence)
+		switch {
+		case err == nil:
+			return ""
+		case ctx.Err() != nil:
+			return r.Untrusted // it is not known
+		}
+		s.log.Error("a release is not trusted any more, and no node is given it", "channel", r.Channel, "sequence", r.Sequence, "code", activation.CodeOf(err), "error", err.Error())
+		return activation.CodeOf(err)
+	})
+	if err != nil {
+		s.log.Error("releases that are kept for nodes cannot be verified again", "error", err.Error())
+	}
+	s.watchTrust()
+}
+
+// publishing looks at what is trusted after what was published.
+type publishing struct {
+	*fleet.Fleet
+
+	server *Server
+}
+
+// Publish implements [fleetapi.Fleet].
+func (p publishing) Publish(ctx context.Context, by string, releases []fleet.Release) (fleet.Published, error) {
+	done, err := p.Fleet.Publish(ctx, by, releases)
+	p.server.watchTrust()
+	return done, err
+}
+
+// watchTrust degrades the server while it keeps releases from nodes that are not trusted
+// any more.
+func (s *Server) watchTrust() {
+	if withheld := s.fleet.Untrusted(); len(withheld) > 0 {
+		s.faults.set(partReleases, codeUntrustedRelease, "the trust policy does not trust "+strings.Join(withheld, ", ")+" any more: no node is given it; publish it again with statements of those who are trusted, or a newer one", time.Now())
+	} else {
+		s.faults.clear(partReleases)
+	}
 }
 
 // watchFleet takes the steps of rollouts until ctx ends.
@@ -45,23 +103,16 @@ func (s *Server) watchFleet(ctx context.Context) {
 }
 
 // fleetRoutes take reports of nodes and releases.
-func (s *Server) fleetRoutes() ([]decisionapi.Route, error) {
+func (s *Server) fleetRoutes() ([]wire.Route, error) {
 	if s.fleet == nil {
 		return nil, nil
 	}
 	o := fleetapi.Options{Fleet: s.fleet, Caller: s.fleetCaller, Reported: s.metrics.NodeReported, OPAs: s.opas, Logger: s.log}
 	if s.options.Trust != "" {
 		o.Verify = s.verifyArchive
+		o.Fleet = publishing{s.fleet, s}
 	}
-	own, err := fleetapi.Routes(o)
-	if err != nil {
-		return nil, err
-	}
-	routes := make([]decisionapi.Route, len(own))
-	for i, r := range own {
-		routes[i] = decisionapi.Route{Method: r.Method, Path: r.Path, Scope: r.Scope, Or: r.Or, MaxBody: r.MaxBody, Handler: r.Handler}
-	}
-	return routes, nil
+	return fleetapi.Routes(o)
 }
 
 // fleetCaller is who sent a request.

@@ -17,7 +17,7 @@ func reportNow() string {
 // the others.
 func TestReportsNeedProof(t *testing.T) {
 	f := fortified(t, "--tls-client-ca", "$DIR/clients.pem")
-	edge := f.client(t, f.ca.named(t, "charter://node/edge-1").pair)
+	edge := f.client(t, f.ca.Named(t, "charter://node/edge-1").Pair)
 	for path, want := range map[string]int{"/v1/nodes/edge-1/report": http.StatusOK, "/v1/nodes/edge-2/report": http.StatusForbidden} {
 		if status, body := send(t, edge, "POST", f.url+path, reportNow()); status != want {
 			t.Errorf("%s with a certificate: %d %s", path, status, body)

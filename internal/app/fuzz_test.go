@@ -14,6 +14,7 @@ import (
 
 	"github.com/westworld-charter/charter/internal/decision"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // FuzzState holds the state document against encoding/json, and makes sure that
@@ -127,10 +128,10 @@ func FuzzCertificate(f *testing.F) {
 		if named != ours {
 			t.Fatalf("%d of %d names in %q were understood: %+v", named, ours, uris, id)
 		}
-		if id.Has(decisionapi.ScopeAssert) != strings.Contains(" "+strings.Join(strings.Fields(uris), " ")+" ", " charter://role/gateway ") && !strings.Contains(uris, "%") && strings.ToLower(uris) == uris {
+		if id.Has(wire.ScopeAssert) != strings.Contains(" "+strings.Join(strings.Fields(uris), " ")+" ", " charter://role/gateway ") && !strings.Contains(uris, "%") && strings.ToLower(uris) == uris {
 			t.Fatalf("%q gives the scopes %q", uris, id.Scopes)
 		}
-		if id.Has(decisionapi.ScopeAdmin) || id.Has(decisionapi.ScopeReplay) {
+		if id.Has(wire.ScopeAdmin) || id.Has(wire.ScopeReplay) {
 			t.Fatalf("%q gives the scopes %q", uris, id.Scopes)
 		}
 	})

@@ -30,8 +30,10 @@ const (
 
 // LedgerOptions say where decisions are recorded.
 type LedgerOptions struct {
-	Ref    string // a directory, or postgres://…; "" is ledger below Data
-	Origin string // name of the log and its key; "" is that of the key, or charter.local/HOSTNAME for a new one
+	Ref string // a directory, or postgres://…; "" is ledger below Data
+	// Origin is the name of the log and its key; "" is that of the key, for a new one
+	// charter.local/HOSTNAME, and charter.local/NAME/node for the node of that name.
+	Origin string
 	// WitnessPolicy is a file that says who cosigns checkpoints (C2SP tlog-policy);
 	// "" asks nobody.
 	WitnessPolicy string
@@ -78,6 +80,7 @@ func (e *LedgerError) Unwrap() error { return e.Err }
 type ledgerOpener struct {
 	data     string
 	options  LedgerOptions
+	origin   string // of a new log, unless the options name it
 	log      *slog.Logger
 	metrics  *metrics.Metrics
 	keys     *keyring.Ring
@@ -136,7 +139,7 @@ func (p *ledgerOpener) prepare() error {
 func (p *ledgerOpener) loadKeys() (err error) {
 	p.keys, err = keyring.Load(p.data)
 	if errors.Is(err, keyring.ErrNone) {
-		if p.keys, err = keyring.New(p.data, first(p.options.Origin, defaultOrigin())); err == nil {
+		if p.keys, err = keyring.New(p.data, first(p.options.Origin, p.origin)); err == nil {
 			return nil
 		}
 	}
@@ -156,13 +159,22 @@ func (p *ledgerOpener) loadKeys() (err error) {
 }
 
 // defaultOrigin names a new log. The name is that of its key from then on, also
-// when the machine gets another one.
-func defaultOrigin() string {
+// when the machine or the node gets another one. Logs of a server and of nodes that
+// share a machine have different names, or a witness of both would take one for a fork
+// of the other.
+func (o Options) defaultOrigin(node bool) string {
+	const domain = "charter.local/"
 	host, err := os.Hostname()
-	if err != nil || !originOK(host) {
+	if err != nil || !originOK(domain+host) {
 		host = "localhost"
 	}
-	return "charter.local/" + host
+	if !node {
+		return domain + host
+	}
+	if own := domain + o.nodeName() + "/node"; originOK(own) {
+		return own
+	}
+	return domain + host + "/node"
 }
 
 // open implements keeper.open.

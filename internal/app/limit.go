@@ -5,6 +5,7 @@ import (
 	"time"
 
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
+	"github.com/westworld-charter/charter/internal/tokenbucket"
 )
 
 // maxBuckets bounds the identities whose budgets are remembered. Identities are
@@ -18,22 +19,15 @@ const maxBuckets = 10_000
 // time t an identity asks at most rate*(t+1) questions and one batch. It
 // implements [decisionapi.Limiter].
 type limiter struct {
-	rate float64
-	now  func() time.Time
+	now func() time.Time
 
 	mu      sync.Mutex
-	buckets map[string]bucket // by kind and name; guarded by mu
-	swept   time.Time         // when full buckets were last forgotten; guarded by mu
-}
-
-// bucket is a budget: left at a time, less than 0 after a batch overdrew it.
-type bucket struct {
-	left float64
-	at   time.Time
+	budgets *tokenbucket.Keyed[string] // by kind and name; guarded by mu
 }
 
 func newLimiter(rate int, now func() time.Time) *limiter {
-	return &limiter{rate: float64(rate), now: now, buckets: map[string]bucket{}}
+	r := tokenbucket.Rate{Burst: float64(rate), Every: 1 / float64(rate)}
+	return &limiter{now: now, budgets: tokenbucket.NewKeyed[string](r, maxBuckets)}
 }
 
 // Admit takes one question from the budget of id.
@@ -53,43 +47,11 @@ func (l *limiter) take(id *decisionapi.Identity, n int, least float64) time.Dura
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
-	b, known := l.buckets[key]
-	if !known {
-		l.makeRoom(now)
-		b = bucket{left: l.rate, at: now}
+	b := l.budgets.Get(key)
+	wait := b.Wait(l.budgets.Rate, now, least)
+	if wait == 0 {
+		b.Take(n)
 	}
-	if passed := now.Sub(b.at); passed > 0 {
-		b.left, b.at = min(b.left+passed.Seconds()*l.rate, l.rate), now
-	}
-	var wait time.Duration
-	if b.left >= least {
-		b.left -= float64(n)
-	} else {
-		wait = time.Duration((1 - b.left) / l.rate * float64(time.Second))
-	}
-	l.buckets[key] = b
+	l.budgets.Put(key, b, now)
 	return wait
-}
-
-// makeRoom forgets the buckets that are full again, which changes nothing for
-// anybody, and when there are none, an arbitrary one. It needs mu. Looking for
-// full ones is not worth its time more often than they fill up.
-func (l *limiter) makeRoom(now time.Time) {
-	if len(l.buckets) < maxBuckets {
-		return
-	}
-	if now.Sub(l.swept).Abs() >= time.Second {
-		l.swept = now
-		for key, b := range l.buckets {
-			if b.left+now.Sub(b.at).Seconds()*l.rate >= l.rate {
-				delete(l.buckets, key)
-			}
-		}
-	}
-	for key := range l.buckets {
-		if len(l.buckets) < maxBuckets {
-			return
-		}
-		delete(l.buckets, key)
-	}
 }

@@ -49,13 +49,13 @@ func TestRateLimits(t *testing.T) {
 			now = now.Add(time.Millisecond)
 		}
 	}
-	if len(l.buckets) > maxBuckets {
-		t.Errorf("%d buckets", len(l.buckets))
+	if l.budgets.Len() > maxBuckets {
+		t.Errorf("%d buckets", l.budgets.Len())
 	}
 	now = now.Add(2 * time.Hour)
 	l.Admit(&decisionapi.Identity{Name: "new"})
-	if len(l.buckets) != 1 {
-		t.Errorf("%d buckets are kept of identities that rest", len(l.buckets))
+	if l.budgets.Len() != 1 {
+		t.Errorf("%d buckets are kept of identities that rest", l.budgets.Len())
 	}
 }
 

@@ -4,16 +4,21 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/westworld-charter/charter/internal/audit"
+	"github.com/westworld-charter/charter/internal/fleet"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
 	mirrorapi "github.com/westworld-charter/charter/internal/httpapi/mirror"
 	"github.com/westworld-charter/charter/internal/ledger"
+	"github.com/westworld-charter/charter/internal/metrics"
 	"github.com/westworld-charter/charter/internal/mirror"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // mirrorsDir is where the copies of the ledgers of nodes lie, below Options.Data.
@@ -33,7 +38,37 @@ func (s *Server) openMirrors() error {
 		return &LedgerError{Err: err}
 	}
 	s.mirrors = m
+	late := newLateCopies()
+	s.metrics.Mirrors(func() metrics.MirrorStats {
+		var nodes []fleet.Node
+		if s.fleet != nil {
+			nodes = s.fleet.Nodes()
+		}
+		return late.stats(m.List(), nodes, time.Now())
+	})
 	return nil
+}
+
+// countedMirrors counts what nodes upload.
+type countedMirrors struct {
+	*mirror.Mirrors
+	count func(result string)
+}
+
+// Extend implements [mirrorapi.Mirrors].
+func (m countedMirrors) Extend(ctx context.Context, node string, u mirror.Upload) (mirror.Status, error) {
+	st, err := m.Mirrors.Extend(ctx, node, u)
+	refused, coded := errors.AsType[*mirror.Error](err)
+	switch {
+	case err == nil:
+		m.count(metrics.MirrorTaken)
+	case errors.Is(ctx.Err(), context.Canceled): // the node left, and nothing was refused
+	case coded:
+		m.count(refused.Code)
+	default:
+		m.count(metrics.Other)
+	}
+	return st, err
 }
 
 // ownKeys are those that sign the ledger of this server, and have signed it.
@@ -66,22 +101,14 @@ func (s *Server) recordMirror(ctx context.Context, e mirror.Event) {
 }
 
 // mirrorRoutes take the ledgers of nodes.
-func (s *Server) mirrorRoutes() ([]decisionapi.Route, error) {
+func (s *Server) mirrorRoutes() ([]wire.Route, error) {
 	if s.mirrors == nil {
 		return nil, nil
 	}
-	own, err := mirrorapi.Routes(mirrorapi.Options{Mirrors: s.mirrors, Caller: func(ctx context.Context) mirrorapi.Caller {
+	return mirrorapi.Routes(mirrorapi.Options{Mirrors: countedMirrors{s.mirrors, s.metrics.MirrorUploaded}, Caller: func(ctx context.Context) mirrorapi.Caller {
 		id := decisionapi.IdentityOf(ctx)
 		return mirrorapi.Caller{Node: id.Node, Scopes: id.Scopes}
 	}, Log: s.log})
-	if err != nil {
-		return nil, err
-	}
-	routes := make([]decisionapi.Route, len(own))
-	for i, r := range own {
-		routes[i] = decisionapi.Route{Method: r.Method, Path: r.Path, Scope: r.Scope, MaxBody: r.MaxBody, Handler: r.Handler}
-	}
-	return routes, nil
 }
 
 func (s *Server) closeMirrors() error {

@@ -5,11 +5,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/westworld-charter/charter/internal/ledger"
 	"github.com/westworld-charter/charter/internal/ledgerclient"
+	"github.com/westworld-charter/charter/internal/metrics"
 	"github.com/westworld-charter/charter/internal/mirror"
 	"github.com/westworld-charter/charter/internal/witness"
 )
@@ -18,7 +20,7 @@ import (
 // codes are what /health says, those of package mirror and codeServerForked.
 const (
 	partMirror       = "mirror"
-	codeServerForked = "server_ledger_forked"
+	codeServerForked = metrics.MirrorServerForked
 	// mirrorTimeout is for one round: what does not fit waits for the next.
 	mirrorTimeout = time.Minute
 )
@@ -43,6 +45,7 @@ func (s *Server) openMirrorUp() error {
 		}
 		m.watch = &mirror.Watcher{Ledger: client, Witness: s.witness, Key: s.witness.Signer.VerifierKey(), Server: far}
 	}
+	s.metrics.NodeMirror()
 	s.uplink.after = m.run
 	return nil
 }
@@ -95,6 +98,7 @@ func (m *mirrorUp) run(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
+	m.server.metrics.NodeMirrored(err == nil, held, code)
 	m.tell(code, err)
 }
 
@@ -104,8 +108,7 @@ func mirrorCode(err error) string {
 	if !ok {
 		return ""
 	}
-	switch refused.Code {
-	case mirror.CodeForked, mirror.CodeDiverged, mirror.CodeRolledBack, mirror.CodeKeyMismatch:
+	if slices.Contains(metrics.MirrorFaults(), refused.Code) {
 		return refused.Code
 	}
 	return ""

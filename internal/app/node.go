@@ -71,6 +71,7 @@ func nodeSettings() []setting {
 	own = append(own, releaseSettings()...)
 	own = append(own, []setting{
 		{flag: "state-bundle", key: "state_bundle", arg: "REF", usage: "the signed standings, revocations and overrides to obey", path: true, access: ref(func(o *Options) *string { return &o.Releases.StateBundle })},
+		{flag: "max-state", key: "limits.state", arg: "SIZE", usage: "of a state bundle, decompressed; packed a quarter of that", def: "32MiB", access: size(func(o *Options) *int64 { return &o.Releases.MaxState })},
 		{flag: "node", key: "node.name", arg: "NAME", usage: "what this node is called; else the name of the machine", access: text(func(o *Options) *string { return &o.Node.Name })},
 		{flag: "label", key: "node.labels", arg: "NAME=VALUE", usage: "a label of this node, told in reports; again, or between commas, for more", list: true, access: labels(func(o *Options) *string { return &o.Node.Labels })},
 		{flag: "server", key: "server.url", arg: "URL", usage: "the charter-server that is told what this node runs", access: text(func(o *Options) *string { return &o.Node.Server })},

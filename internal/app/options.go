@@ -46,7 +46,7 @@ type Options struct {
 	Notify NotifyOptions
 	// WitnessLogs is a file with the keys of ledgers of others that this process
 	// witnesses (C2SP tlog-policy); "" is none. WitnessName is for a new key; "" is
-	// charter.local/HOSTNAME/witness.
+	// the default of LedgerOptions.Origin and /witness.
 	WitnessLogs, WitnessName string
 	Watch                    time.Duration // between two looks at all files that were loaded; 0 never looks
 	// Diagnostics is HOST:PORT of a second listener for metrics, profiles and

@@ -7,8 +7,8 @@ import (
 	"github.com/westworld-charter/charter/internal/activation"
 	"github.com/westworld-charter/charter/internal/bundle"
 	bundlesapi "github.com/westworld-charter/charter/internal/httpapi/bundles"
-	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
 	"github.com/westworld-charter/charter/internal/release"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // Names of the bundles that a node offers to other programs of its machine.
@@ -74,13 +74,9 @@ func (s *Server) openProxy() error {
 }
 
 // proxyRoutes let everybody on who has proven an identity.
-func (s *Server) proxyRoutes() ([]decisionapi.Route, error) {
+func (s *Server) proxyRoutes() ([]wire.Route, error) {
 	if !s.program.node {
 		return nil, nil // a server has more to offer: see bundleRoutes
 	}
-	var routes []decisionapi.Route
-	for _, r := range s.proxy.api.Routes() {
-		routes = append(routes, decisionapi.Route{Method: r.Method, Path: r.Path, Scope: decisionapi.AnyScope, Handler: r.Handler})
-	}
-	return routes, nil
+	return s.proxy.api.Routes(), nil
 }

@@ -30,7 +30,7 @@ func (s *Server) openLedger(ctx context.Context) error {
 	if s.options.Ledger.InsecureNone {
 		return nil
 	}
-	p := &ledgerOpener{data: s.options.Data, options: s.options.Ledger, log: s.log, metrics: s.metrics}
+	p := &ledgerOpener{data: s.options.Data, options: s.options.Ledger, origin: s.options.defaultOrigin(s.program.node), log: s.log, metrics: s.metrics}
 	if err := p.prepare(); err != nil {
 		return err
 	}
@@ -145,6 +145,9 @@ func (s *Server) recordActivation(ctx context.Context, a audit.Activation, p *en
 	}
 	c := p.Charter()
 	a.At, a.By, a.State = audit.Stamp(time.Now()), s.by, digestOf(s.state)
+	if a.Percent == nil { // a candidate has the same state
+		a.Skipped, s.stateQuiet.skipped = s.stateQuiet.skipped, 0
+	}
 	a.Charter, a.Version, a.Digest, a.Retention = c.Metadata.Name, c.Metadata.Version, c.Digest(), c.Audit.Retention
 	if e, err := a.Entry(p.Revision()); err == nil {
 		s.keeper.record(ctx, audit.Once(e, rand.Text()))

@@ -71,7 +71,7 @@ func (r *follower) poll(ctx context.Context) error {
 }
 
 // loadTrust is the load of the part trust policy.
-func (s *Server) loadTrust(_ context.Context, from stamps) error {
+func (s *Server) loadTrust(ctx context.Context, from stamps) error {
 	path := s.options.Trust
 	read := func(name string) ([]byte, error) {
 		if !filepath.IsAbs(name) {
@@ -98,6 +98,7 @@ func (s *Server) loadTrust(_ context.Context, from stamps) error {
 	if s.releases != nil {
 		s.releases.look() // what is in force is verified again
 	}
+	s.verifyFleet(ctx)
 	return nil
 }
 
@@ -113,14 +114,15 @@ func (s *Server) openReleases(ctx context.Context) error {
 		return &LedgerError{Err: fmt.Errorf("read which releases were in force: %w", err)}
 	}
 	a := activation.Options{
-		Dir: filepath.Join(o.Data, releasesDir), Known: known, Trust: s.trust.Load, Activate: s.putRelease, Record: s.recordEvent,
+		Dir: filepath.Join(o.Data, releasesDir), Known: known, Trust: s.trust.Load, Activate: s.putRelease, Record: s.recordEvent, Repeated: s.countEvent,
+		MaxState: o.Releases.MaxState,
 		Interval: o.Releases.Poll, LongPoll: o.Releases.LongPoll, Log: s.log,
 	}
 	if a.Source, err = s.source(o.Bundle, o.Releases.mirrors()...); err != nil {
 		return &usageError{err: fmt.Errorf("--bundle: %w", err)}
 	}
 	if o.Releases.StateBundle != "" {
-		if a.StateSource, err = s.source(o.Releases.StateBundle); err != nil {
+		if a.StateSource, err = s.sourceOf(o.Releases.StateBundle, activation.MaxPackedState(o.Releases.MaxState)); err != nil {
 			return &usageError{err: fmt.Errorf("--state-bundle: %w", err)}
 		}
 	}
@@ -150,6 +152,11 @@ func (s *Server) openReleases(ctx context.Context) error {
 
 // source is where a reference, and copies of what it names, get releases from.
 func (s *Server) source(text string, mirrors ...string) (distribution.Source, error) {
+	return s.sourceOf(text, 0, mirrors...)
+}
+
+// sourceOf is a source of archives of a size at most, 0 being that of releases.
+func (s *Server) sourceOf(text string, most int64, mirrors ...string) (distribution.Source, error) {
 	ref, err := distribution.ParseRef(text)
 	if err != nil {
 		return nil, err
@@ -157,7 +164,7 @@ func (s *Server) source(text string, mirrors ...string) (distribution.Source, er
 	r := s.options.Releases
 	o := distribution.Options{
 		Mirrors: mirrors, DockerConfig: r.RegistryConfig, CAFile: r.Server.CA, CertFile: r.Server.Cert, KeyFile: r.Server.Key,
-		InsecurePlainHTTP: r.PlainRegistry, UserAgent: s.program.name + "/" + build().Version,
+		InsecurePlainHTTP: r.PlainRegistry, UserAgent: s.program.name + "/" + build().Version, Limits: distribution.Limits{Layer: most},
 	}
 	// The token is for one server, whoever else has bundles.
 	server := s.options.Node.Server
@@ -229,7 +236,7 @@ func (s *Server) putRelease(ctx context.Context, a activation.Activation) error 
 	}
 	defer func() { s.trigger = "" }()
 	s.signed = audit.Signed{Release: a.Digest, Channel: a.Channel, Sequence: a.Sequence, Expires: audit.Stamp(a.Expires)}
-	if stateAlone && renewed(s.state, state) {
+	if stateAlone && s.releases != nil && (renewed(s.state, state) || s.quieten(start)) {
 		s.state = state
 		s.rollout.Swap(p, nil) // there is no candidate beside a release
 	} else {
@@ -270,7 +277,7 @@ func endless(document map[string]any) map[string]any {
 
 // recordEvent records a change that is no activation: those record themselves.
 func (s *Server) recordEvent(_ context.Context, e activation.Event) {
-	load := audit.Load{Part: e.Part, Trigger: "release", At: audit.Stamp(time.Now()), Code: e.Code, Signed: audit.Signed{Release: e.Digest, Channel: e.Channel, Sequence: e.Sequence}}
+	load := audit.Load{Part: e.Part, Trigger: "release", At: audit.Stamp(time.Now()), Code: e.Code, Repeats: e.Repeats, Signed: audit.Signed{Release: e.Digest, Channel: e.Channel, Sequence: e.Sequence}}
 	if !e.Expires.IsZero() {
 		load.Expires = audit.Stamp(e.Expires)
 	}
@@ -278,9 +285,14 @@ func (s *Server) recordEvent(_ context.Context, e activation.Event) {
 	case activation.EventActivated:
 		s.metrics.ReleaseActivated(e.Part)
 	case activation.EventRefused:
-		s.metrics.ReleaseRefused(e.Part, e.Code)
+		if e.Repeats == 0 { // else they were counted one by one
+			s.metrics.ReleaseRefused(e.Part, e.Code)
+		}
 		load.Result = audit.Refused
 	case activation.EventDegraded:
+		if e.Repeats == 0 {
+			s.countUntrusted(e)
+		}
 		load.Result = audit.Degraded
 	case activation.EventRecovered:
 		load.Result = audit.Recovered
@@ -292,6 +304,24 @@ func (s *Server) recordEvent(_ context.Context, e activation.Event) {
 	}
 	if s.releases != nil {
 		s.releases.changed()
+	}
+}
+
+// countEvent counts a change that has no entry of its own, since the same happened before.
+func (s *Server) countEvent(_ context.Context, e activation.Event) {
+	switch e.Kind {
+	case activation.EventRefused:
+		s.metrics.ReleaseRefused(e.Part, e.Code)
+	case activation.EventDegraded:
+		s.countUntrusted(e)
+	}
+}
+
+// countUntrusted counts what is in force and would be refused now, by another trust
+// policy, as refused: at the next start it is.
+func (s *Server) countUntrusted(e activation.Event) {
+	if e.Untrusted {
+		s.metrics.ReleaseRefused(e.Part, e.Code)
 	}
 }
 
@@ -310,6 +340,7 @@ func (s *Server) follow(ctx context.Context) {
 				_ = s.releases.poll(ctx) // told by its events
 			case <-ticker.C:
 				s.confirmRelease()
+				s.recordQuietened(ctx, false)
 			}
 		}
 	})
@@ -338,6 +369,7 @@ func (s *Server) closeReleases() error {
 		return nil
 	}
 	s.releases.closed = true
+	s.recordQuietened(context.Background(), true)
 	return s.releases.Close()
 }
 
@@ -374,9 +406,13 @@ func (s *Server) unreleased() *decisionapi.Degraded {
 	if p.Part == activation.PartState {
 		what = "the state bundle"
 	}
+	again := ""
+	if p.Repeats > 0 {
+		again = fmt.Sprintf(", %d times more within the hour", p.Repeats)
+	}
 	return &decisionapi.Degraded{
 		Code: p.Code, Since: p.Since.UTC(),
-		Message: what + " cannot be had, is refused or has ended; what was verified before decides, the log says more",
+		Message: what + " cannot be had, is refused or has ended" + again + "; what was verified before decides, the log says more",
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 // proves who it is where they come from.
 type ReleaseOptions struct {
 	StateBundle    string        // reference of a signed state bundle; "" is none
+	MaxState       int64         // bytes of one, decompressed
 	Poll           time.Duration // between two looks at what is released
 	LongPoll       time.Duration // that a server may wait with its answer until something else is released; 0 asks for no such thing
 	RegistryConfig string        // credentials for registries (config.json of Docker); "" is the usual place
@@ -44,6 +45,9 @@ func (o Options) followsReleases() bool {
 	return o.Bundle != "" && (o.Trust != "" || strings.Contains(o.Bundle, "://"))
 }
 
+// minState is what a state bundle may have, in bytes, at least.
+const minState = 64 << 10
+
 func (o Options) validateReleases(fault func(string, ...any)) {
 	r := o.Releases
 	if o.followsReleases() && o.Trust == "" {
@@ -58,6 +62,9 @@ func (o Options) validateReleases(fault func(string, ...any)) {
 		if o.Candidate.Path != "" || o.AllowApply {
 			fault("--candidate and --allow-apply would have something decide that nobody signed; they need a policy that is not verified with --trust")
 		}
+	}
+	if r.StateBundle != "" && r.MaxState < minState {
+		fault("--max-state: %d bytes at least", minState)
 	}
 	if (r.Server.Cert == "") != (r.Server.Key == "") {
 		fault("--server-cert and --server-key need each other")

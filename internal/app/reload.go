@@ -78,7 +78,7 @@ func (f *faults) has(part string) bool {
 func (f *faults) gravest() *decisionapi.Degraded {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, name := range []string{partCache, partPolicy, partTokens, partTLS, partTrust, partOPABundle, partCandidate, partWitnesses, partEnforcement, partStateBundle, partNotify, partMirror, partReports} {
+	for _, name := range []string{partCache, partPolicy, partTokens, partTLS, partTrust, partReleases, partOPABundle, partCandidate, partWitnesses, partEnforcement, partStateBundle, partNotify, partMirror, partReports} {
 		if x, ok := f.by[name]; ok {
 			return &decisionapi.Degraded{Code: x.code, Message: x.message, Since: x.since.UTC()}
 		}

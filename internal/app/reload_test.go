@@ -413,7 +413,7 @@ func TestCacheFailureIsTold(t *testing.T) {
 	if status, code, _ := s.health(t); status != http.StatusOK || code != codeCacheMismatch {
 		t.Errorf("%d %q", status, code)
 	}
-	if log := s.journal.String(); !strings.Contains(log, "the cache is off") || strings.Contains(log, "47.1") || strings.Contains(log, "latitude") {
+	if log := s.journal.String(); !strings.Contains(log, "cache and plan are off") || strings.Contains(log, "47.1") || strings.Contains(log, "latitude") {
 		t.Errorf("%s", log)
 	}
 	s.hasMetric(t, "charter_cache_enabled 1")

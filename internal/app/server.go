@@ -76,17 +76,19 @@ type Server struct {
 	fleet      *fleet.Fleet          // what nodes run and are offered; nil in charter-node, fixed after New
 	mirrors    *mirror.Mirrors       // of the ledgers of nodes; nil without a ledger, fixed after New
 	// trust is nil without a trust policy.
-	trust     atomic.Pointer[signing.Trust]
-	releases  *follower       // nil unless the policy comes from signed releases, fixed after New
-	signed    audit.Signed    // the release that decides; zero for what is none; guarded by reloading
-	proxy     *proxy          // nil unless the policy comes from signed releases, fixed after New
-	observed  *observed       // of a node
-	uplink    *uplink         // nil without a server that gets reports, fixed after New
-	bundles   *bundlesapi.API // fixed after New; nil on a node, which has a proxy
-	states    *stateProducer  // tells nodes elsewhere; nil without a state key, fixed after New
-	opaBundle *opaBundle      // nil without an archive for stock OPA, fixed after New
-	uploads   *uploadsapi.API // nil without a ledger and on a node, fixed after New
-	asked     bool            // the reload under way was asked for, and no file brought it about; guarded by reloading
+	trust    atomic.Pointer[signing.Trust]
+	releases *follower    // nil unless the policy comes from signed releases, fixed after New
+	signed   audit.Signed // the release that decides; zero for what is none; guarded by reloading
+	// stateQuiet bounds the entries about changes of the state; guarded by reloading.
+	stateQuiet stateQuiet
+	proxy      *proxy          // nil unless the policy comes from signed releases, fixed after New
+	observed   *observed       // of a node
+	uplink     *uplink         // nil without a server that gets reports, fixed after New
+	bundles    *bundlesapi.API // fixed after New; nil on a node, which has a proxy
+	states     *stateProducer  // tells nodes elsewhere; nil without a state key, fixed after New
+	opaBundle  *opaBundle      // nil without an archive for stock OPA, fixed after New
+	uploads    *uploadsapi.API // nil without a ledger and on a node, fixed after New
+	asked      bool            // the reload under way was asked for, and no file brought it about; guarded by reloading
 }
 
 // New loads the policy and wires the parts, without listening yet. A policy that
@@ -137,7 +139,7 @@ func New(ctx context.Context, p Program, o Options, log *slog.Logger) (*Server, 
 // openings are what the program needs beside its files and its ledger, in order.
 func (s *Server) openings(ctx context.Context) []func() error {
 	with := func(open func(context.Context) error) func() error { return func() error { return open(ctx) } }
-	first := []func() error{s.openProxy, with(s.openReleases), s.openNotify, with(s.openEnforcement), with(s.openStateBundle), with(s.openCandidate), s.openMirrors, s.openFleet}
+	first := []func() error{s.openProxy, with(s.openReleases), s.openNotify, with(s.openEnforcement), with(s.openStateBundle), with(s.openCandidate), s.openMirrors, with(s.openFleet)}
 	if s.program.node {
 		first = []func() error{s.openProxy, with(s.openReleases), s.openUplink}
 	}
@@ -173,14 +175,14 @@ func cacheSize(answers int) int {
 	return answers
 }
 
-// cacheFailed raises the alarm about a cached answer that was wrong: a defect of
-// this program. The engine does without its cache by then. Labels stay out of
+// cacheFailed raises the alarm about an answer that was wrong: a defect of this
+// program. The engine asks the reference evaluator alone by then. Labels stay out of
 // the log.
 func (s *Server) cacheFailed(m engine.Mismatch) {
-	s.faults.set(partCache, codeCacheMismatch, "a cached decision was not the evaluated one; decisions are evaluated without a cache, please report it", time.Now())
-	s.log.Error("a cached decision was not the evaluated one; the cache is off",
+	s.faults.set(partCache, codeCacheMismatch, "a decision was not that of the reference evaluator, which alone decides from now on, without a cache; please report it", time.Now())
+	s.log.Error("a decision was not that of the reference evaluator; cache and plan are off",
 		"metric", m.Input.Metric, "node", m.Input.Node, "role", m.Input.Role, "operation", m.Input.Operation, "time", m.Input.Time,
-		"cached", m.Cached.Outcome, "evaluated", m.Evaluated.Outcome, "revision", m.Evaluated.Revision)
+		"given", m.Given.Outcome, "reference", m.Reference.Outcome, "revision", m.Reference.Revision)
 }
 
 // wire makes the handlers.

@@ -15,11 +15,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/westworld-charter/charter/internal/activation"
 	"github.com/westworld-charter/charter/internal/bundle"
 	"github.com/westworld-charter/charter/internal/distribution"
 	"github.com/westworld-charter/charter/internal/durable"
 	"github.com/westworld-charter/charter/internal/enforcement"
 	bundlesapi "github.com/westworld-charter/charter/internal/httpapi/bundles"
+	"github.com/westworld-charter/charter/internal/metrics"
 	"github.com/westworld-charter/charter/internal/release"
 	"github.com/westworld-charter/charter/internal/signing"
 	"github.com/westworld-charter/charter/internal/statedoc"
@@ -108,6 +110,9 @@ func (s *Server) openStateBundle(ctx context.Context) error {
 	if err := p.recall(); err != nil {
 		return fmt.Errorf("open the state bundle: %w", err)
 	}
+	s.metrics.StateBundles(func() metrics.StateBundleStats {
+		return metrics.StateBundleStats{Up: !s.faults.has(partStateBundle), Expires: p.expiry()}
+	})
 	p.produce(ctx)
 	s.states = p
 	return nil
@@ -123,6 +128,7 @@ func (s *Server) stateBundles() bundlesapi.Source {
 
 // stateBundleFailed degrades the server while nodes elsewhere cannot be told anything.
 func (s *Server) stateBundleFailed(err error) {
+	s.metrics.StateSigned(err == nil)
 	if err == nil {
 		s.faults.clear(partStateBundle)
 		return
@@ -216,9 +222,11 @@ type stateProducer struct {
 	woken  chan struct{}
 
 	sequence int64 // last that was used; of who produces
+	large    bool  // too large for nodes with their defaults; of who produces
 
 	mu      sync.Mutex
 	current bundlesapi.Release // guarded by mu
+	expires time.Time          // of current; zero without one; guarded by mu
 	changed chan struct{}      // closed when current is another one; guarded by mu
 }
 
@@ -283,8 +291,9 @@ func (p *stateProducer) produce(ctx context.Context) bool {
 		return false // whoever activates a policy wakes
 	}
 	var next bundlesapi.Release
+	var expires time.Time
 	if err == nil {
-		next, err = p.sign(ctx, t)
+		next, expires, err = p.sign(ctx, t)
 	}
 	if ctx.Err() != nil {
 		return false
@@ -296,14 +305,15 @@ func (p *stateProducer) produce(ctx context.Context) bool {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.current = next
+	p.current, p.expires = next, expires
 	close(p.changed)
 	p.changed = make(chan struct{})
 	return true
 }
 
-// sign makes a bundle with the next sequence, which is on disk before anybody sees it.
-func (p *stateProducer) sign(ctx context.Context, t telling) (bundlesapi.Release, error) {
+// sign makes a bundle with the next sequence, which is on disk before anybody sees it,
+// and says when it ends.
+func (p *stateProducer) sign(ctx context.Context, t telling) (signed bundlesapi.Release, expires time.Time, err error) {
 	issued := p.now().UTC()
 	sequence := max(p.sequence+1, issued.UnixMilli())
 	about := release.State{Charter: t.charter, Sequence: sequence, Issued: issued, Expires: issued.Add(p.ttl)}
@@ -315,31 +325,48 @@ func (p *stateProducer) sign(ctx context.Context, t telling) (bundlesapi.Release
 	}
 	s, err := bundle.NewState(sequence, t.document, t.proofs)
 	if err != nil {
-		return bundlesapi.Release{}, err
+		return bundlesapi.Release{}, time.Time{}, err
 	}
 	archive, err := s.Archive()
 	if err != nil {
-		return bundlesapi.Release{}, err
+		return bundlesapi.Release{}, time.Time{}, err
 	}
+	p.watchSize(s.Size(), int64(len(archive)))
 	layer := release.Digest(archive)
 	digest := release.NewManifest(layer, int64(len(archive)), s.Revision()).Digest()
 	statement, err := release.NewStatement(digest, release.StateType, about)
 	if err != nil {
-		return bundlesapi.Release{}, err
+		return bundlesapi.Release{}, time.Time{}, err
 	}
 	payload, err := statement.Encode()
 	if err != nil {
-		return bundlesapi.Release{}, err
+		return bundlesapi.Release{}, time.Time{}, err
 	}
-	signed, err := p.signer.Sign(ctx, payload)
+	line, err := p.signer.Sign(ctx, payload)
 	if err != nil {
-		return bundlesapi.Release{}, fmt.Errorf("sign the state: %w", err)
+		return bundlesapi.Release{}, time.Time{}, fmt.Errorf("sign the state: %w", err)
 	}
 	p.sequence = sequence
 	if err := durable.WriteFile(p.path, []byte(strconv.FormatInt(sequence, 10)+"\n")); err != nil {
-		return bundlesapi.Release{}, err
+		return bundlesapi.Release{}, time.Time{}, err
 	}
-	return bundlesapi.Release{Archive: archive, LayerDigest: layer, Statements: distribution.EncodeStatements([][]byte{signed}), ReleaseDigest: digest}, nil
+	return bundlesapi.Release{Archive: archive, LayerDigest: layer, Statements: distribution.EncodeStatements([][]byte{line}), ReleaseDigest: digest}, about.Expires, nil
+}
+
+// expiry is when the bundle that was signed last ends; zero before the first.
+func (p *stateProducer) expiry() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.expires
+}
+
+// watchSize says once when nodes do not take what is signed.
+func (p *stateProducer) watchSize(unpacked, packed int64) {
+	large := unpacked > activation.DefaultMaxState || packed > activation.MaxPackedState(activation.DefaultMaxState)
+	if large && !p.large {
+		p.log.Warn("the state is so large that nodes refuse it, unless their --max-state is larger than the default", "bytes", unpacked, "packed", packed)
+	}
+	p.large = large
 }
 
 // recall reads the last sequence. Without the file the clock alone makes sequences

@@ -23,11 +23,10 @@ import (
 	"github.com/westworld-charter/charter/internal/committee"
 	"github.com/westworld-charter/charter/internal/compile"
 	"github.com/westworld-charter/charter/internal/distribution"
-	"github.com/westworld-charter/charter/internal/engine"
 	bundlesapi "github.com/westworld-charter/charter/internal/httpapi/bundles"
 	"github.com/westworld-charter/charter/internal/release"
-	"github.com/westworld-charter/charter/internal/rollout"
 	"github.com/westworld-charter/charter/internal/signing"
+	"github.com/westworld-charter/charter/tests/authority"
 	"github.com/westworld-charter/charter/tests/releases"
 )
 
@@ -241,7 +240,7 @@ type town struct {
 	dir     string
 	charter *charter.Charter
 	ana     *committee.Key
-	ca      authority
+	ca      authority.Authority
 	server  *node
 	options Options // of the server
 }
@@ -253,8 +252,8 @@ func newTown(t *testing.T, ttl time.Duration) *town {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &town{dir: dir, ana: ana, ca: newAuthority(t, "mesh")}
-	own := w.ca.server(t)
+	w := &town{dir: dir, ana: ana, ca: authority.New(t, "mesh")}
+	own := w.ca.Server(t)
 	private, public, err := signing.GenerateKey([]byte("secret"))
 	if err != nil {
 		t.Fatal(err)
@@ -265,7 +264,7 @@ func newTown(t *testing.T, ttl time.Duration) *town {
 	o.Data, o.Listen, o.Watch = w.path("server"), "127.0.0.1:0", 0
 	o.State = put(t, w.path("operator.json"), `{"expires":"2099-01-01T00:00:00Z"}`)
 	o.StateBundle = StateBundleOptions{Key: put(t, w.path("state.key"), string(private)), PasswordFile: put(t, w.path("password"), "secret\n"), TTL: ttl}
-	o.TLS = TLSOptions{Cert: put(t, w.path("server.pem"), own.cert), Key: put(t, w.path("server.key"), own.key), ClientCA: put(t, w.path("ca.pem"), w.ca.pem()), ClientRoles: "node_operator"}
+	o.TLS = TLSOptions{Cert: put(t, w.path("server.pem"), own.Cert), Key: put(t, w.path("server.key"), own.Key), ClientCA: put(t, w.path("ca.pem"), w.ca.PEM()), ClientRoles: "node_operator"}
 	var findings interface{ HasErrors() bool }
 	w.charter, findings = charter.Parse("charter.yaml", []byte(read(t, o.Charter)))
 	if findings.HasErrors() {
@@ -291,7 +290,7 @@ func (w *town) follower(t *testing.T) Options {
 	statements := releases.Release{Sequence: 1, Key: key, Edit: func(p *release.Policy) {
 		p.Revision, p.CharterDigest = w.charter.Revision(), w.charter.Digest()
 	}}.Sign(t, release.NewManifest(release.Digest(archive), int64(len(archive)), w.charter.Revision()).Digest())
-	own := w.ca.named(t, "charter://node/edge-1")
+	own := w.ca.Named(t, "charter://node/edge-1")
 	o := CharterNode().defaults
 	o.Bundle = w.path("release.tar.gz")
 	put(t, o.Bundle, string(archive))
@@ -299,7 +298,7 @@ func (w *town) follower(t *testing.T) Options {
 	o.Trust = trustFile(t, w.dir, key)
 	put(t, o.Trust, read(t, o.Trust)+"state: {keys: [state.pub]}\n")
 	o.Releases.StateBundle = w.server.url + "/bundles/state"
-	o.Releases.Server = ServerOptions{CA: w.path("ca.pem"), Cert: put(t, w.path("edge-1.pem"), own.cert), Key: put(t, w.path("edge-1.key"), own.key)}
+	o.Releases.Server = ServerOptions{CA: w.path("ca.pem"), Cert: put(t, w.path("edge-1.pem"), own.Cert), Key: put(t, w.path("edge-1.key"), own.Key)}
 	o.Releases.Poll, o.Releases.LongPoll = time.Minute, time.Minute
 	o.InsecureSelfAsserted, o.Listen, o.Watch, o.Data = true, "127.0.0.1:0", 0, w.path("node")
 	return o
@@ -309,7 +308,7 @@ func (w *town) follower(t *testing.T) Options {
 func (w *town) offend(t *testing.T, name string) {
 	t.Helper()
 	f := &fortress{dir: w.dir, ca: w.ca}
-	status, body := send(t, f.client(t, w.ca.named(t, "charter://node/"+name).pair), "POST", w.server.url+"/v1/check",
+	status, body := send(t, f.client(t, w.ca.Named(t, "charter://node/"+name).Pair), "POST", w.server.url+"/v1/check",
 		`{"metric":"gps","node":"`+name+`","role":"node_operator","operation":"collect"}`, "Content-Type", "application/json")
 	if status != http.StatusOK || !strings.Contains(body, "forbidden") {
 		t.Fatalf("%d %s", status, body)
@@ -459,15 +458,37 @@ func TestStateKeyIsChecked(t *testing.T) {
 	}
 }
 
-// While nothing can be signed, the health of the server says so.
+// While nothing can be signed, health and metrics of the server say so.
 func TestUnsignedStateShows(t *testing.T) {
-	s := &Server{rollout: rollout.New(engine.New(), rollout.Options{})}
-	defer s.rollout.Close()
-	s.stateBundleFailed(errors.New("disk full"))
+	o := selfAsserted(example1)
+	o.Data, o.StateBundle = t.TempDir(), stateKey(t)
+	s := started(t, server(), o)
+	shows := func(what string) {
+		t.Helper()
+		until(t, what, func() bool {
+			_, body := fetch(t, s.url+"/metrics")
+			return strings.Contains(body, "\n"+what)
+		})
+	}
+	shows("charter_state_bundle_up 1\n")
+	shows("charter_state_bundle_expiry_timestamp_seconds 1.")
+	shows(`charter_state_bundles_total{result="success"} 1`)
+
+	// The number of a bundle must be on disk before anybody sees it.
+	path := filepath.Join(o.Data, stateSequenceFile)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(path, "in the way"), "")
+	s.stateChanged()
+	shows("charter_state_bundle_up 0\n")
 	if d := s.degraded(); d == nil || d.Code != codeStateNotSigned {
 		t.Errorf("%+v, want %s", d, codeStateNotSigned)
 	}
-	s.stateBundleFailed(nil)
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+	shows("charter_state_bundle_up 1\n") // it tries again
 	if d := s.degraded(); d != nil {
 		t.Errorf("%+v after the next one was signed", d)
 	}

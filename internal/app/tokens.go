@@ -1,14 +1,12 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +17,8 @@ import (
 	"github.com/westworld-charter/charter/internal/decision"
 	"github.com/westworld-charter/charter/internal/diag"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
+	"github.com/westworld-charter/charter/internal/wire"
+	"github.com/westworld-charter/charter/internal/yamldoc"
 )
 
 // Codes of an accessError.
@@ -126,24 +126,13 @@ func (r *tokenReader) fault(n *yaml.Node, code, format string, args ...any) *dia
 }
 
 func (r *tokenReader) read(data []byte) tokens {
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	var doc, more yaml.Node
-	err := dec.Decode(&doc)
-	if errors.Is(err, io.EOF) {
-		return nil // an empty file knows no token
+	list, bad := yamldoc.Root(data)
+	if bad != nil {
+		r.fault(&yaml.Node{Line: bad.Line, Column: bad.Col}, codeSyntax, "%s", bad.Message)
 	}
-	if err == nil {
-		err = dec.Decode(&more)
-	}
-	switch {
-	case err == nil:
-		r.fault(&more, codeSyntax, "the file holds more than one document")
-		return nil
-	case !errors.Is(err, io.EOF):
-		r.findings.Errorf(diag.Pos{File: r.path, Line: 1}, codeSyntax, "not YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
+	if list == nil { // an empty file knows no token
 		return nil
 	}
-	list := doc.Content[0]
 	if list.Kind != yaml.SequenceNode {
 		r.fault(list, codeWrongType, "the token file must be a list of tokens")
 		return nil
@@ -211,8 +200,8 @@ func (r *tokenReader) field(t *token, key, val *yaml.Node) {
 	case "scopes":
 		id.Scopes = r.texts(key, val)
 		for _, scope := range id.Scopes {
-			if !slices.Contains(decisionapi.Scopes(), scope) {
-				r.fault(val, codeInvalidValue, "%q is not one of the scopes %s", scope, strings.Join(decisionapi.Scopes(), ", "))
+			if !slices.Contains(wire.Scopes(), scope) {
+				r.fault(val, codeInvalidValue, "%q is not one of the scopes %s", scope, strings.Join(wire.Scopes(), ", "))
 			}
 		}
 	case "roles":
@@ -248,11 +237,11 @@ func (r *tokenReader) meaning(n *yaml.Node, t token, seen map[string]bool) {
 		}
 	}
 	id := t.identity
-	asserts, asks := id.Has(decisionapi.ScopeAssert), id.Has(decisionapi.ScopeCheck)
-	reports, uploads := id.Has(decisionapi.ScopeReport), id.Has(decisionapi.ScopeUpload)
+	asserts, asks := id.Has(wire.ScopeAssert), id.Has(wire.ScopeCheck)
+	reports, uploads := id.Has(wire.ScopeReport), id.Has(wire.ScopeUpload)
 	speaks := len(id.Roles) > 0 || len(id.Claims) > 0
 	switch {
-	case (id.Has(decisionapi.ScopeReplay) || speaks) && !asks:
+	case (id.Has(wire.ScopeReplay) || speaks) && !asks:
 		r.fault(n, codeInvalidValue, "replay, roles and claims are about questions, and the token lacks the scope check")
 	case asserts && !asks && !uploads:
 		r.fault(n, codeInvalidValue, "assert is about questions and uploads, and the token has neither the scope check nor upload")

@@ -183,8 +183,8 @@ func TestNodeUsageErrors(t *testing.T) {
 // connection, so that it can be renewed.
 func TestReportsOverTLS(t *testing.T) {
 	f := fortified(t, "--tls-client-ca", "$DIR/clients.pem")
-	mine, other := f.ca.named(t, "charter://node/edge-1"), f.ca.named(t, "charter://node/edge-2")
-	cert, key := put(t, f.path("node.pem"), mine.cert), put(t, f.path("node.key"), mine.key)
+	mine, other := f.ca.Named(t, "charter://node/edge-1"), f.ca.Named(t, "charter://node/edge-2")
+	cert, key := put(t, f.path("node.pem"), mine.Cert), put(t, f.path("node.key"), mine.Key)
 	send := func(o ServerOptions) error {
 		transport, err := o.transport()
 		if err != nil {
@@ -212,8 +212,8 @@ func TestReportsOverTLS(t *testing.T) {
 			t.Errorf("%+v: %v, want %s", o, err, name)
 		}
 	}
-	put(t, cert, other.cert)
-	put(t, key, other.key)
+	put(t, cert, other.Cert)
+	put(t, key, other.Key)
 	if err := send(good); err == nil || !strings.Contains(err.Error(), "403") {
 		t.Errorf("another node reports in its name: %v", err)
 	}

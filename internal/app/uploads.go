@@ -9,11 +9,12 @@ import (
 	"github.com/westworld-charter/charter/internal/fleet"
 	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
 	uploadsapi "github.com/westworld-charter/charter/internal/httpapi/uploads"
+	"github.com/westworld-charter/charter/internal/wire"
 )
 
 // uploadRoutes take what stock OPAs upload. Without a ledger there is nowhere to keep
 // it.
-func (s *Server) uploadRoutes() ([]decisionapi.Route, error) {
+func (s *Server) uploadRoutes() ([]wire.Route, error) {
 	if s.keeper == nil || s.program.node {
 		return nil, nil
 	}
@@ -25,11 +26,7 @@ func (s *Server) uploadRoutes() ([]decisionapi.Route, error) {
 	}
 	s.uploads = api
 	s.metrics.Uploads(func() int { return len(api.Instances()) })
-	var routes []decisionapi.Route
-	for _, r := range api.Routes() {
-		routes = append(routes, decisionapi.Route{Method: r.Method, Path: r.Path, Scope: decisionapi.ScopeUpload, MaxBody: r.MaxBody, Handler: r.Handler})
-	}
-	return routes, nil
+	return api.Routes(), nil
 }
 
 // charge takes decisions from the budget of who uploads them.
@@ -43,7 +40,7 @@ func (s *Server) charge(ctx context.Context, n int) time.Duration {
 // uploader is who uploads.
 func uploader(ctx context.Context) uploadsapi.Caller {
 	id := decisionapi.IdentityOf(ctx)
-	return uploadsapi.Caller{Principal: audit.CallerOf(ctx).Principal, Node: id.Node, AnyNode: id.Has(decisionapi.ScopeAssert)}
+	return uploadsapi.Caller{Principal: audit.CallerOf(ctx).Principal, Node: id.Node, AnyNode: id.Has(wire.ScopeAssert)}
 }
 
 // opas are the OPAs that uploaded their status, one for each of their bundles.

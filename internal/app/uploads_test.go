@@ -45,7 +45,7 @@ func upload(t *testing.T, c *http.Client, url, body string, header ...string) (i
 // A node's certificate uploads for that node, and what it says has no consequences.
 func TestUploadsOfNodes(t *testing.T) {
 	f := fortified(t, "--tls-client-ca", "$DIR/clients.pem", "--tls-assert-roles", "gateway")
-	a := f.client(t, f.ca.named(t, "charter://node/edge-1").pair)
+	a := f.client(t, f.ca.Named(t, "charter://node/edge-1").Pair)
 	events := []string{eventAbout("edge-2")}
 	for range 20 {
 		events = append(events, eventAbout("edge-1"))
@@ -60,7 +60,7 @@ func TestUploadsOfNodes(t *testing.T) {
 	if status, got := send(t, a, http.MethodGet, f.url+"/v1/nodes/edge-1", ""); status != http.StatusOK || !strings.Contains(got, `"good"`) || strings.Contains(got, `"incidents":1`) {
 		t.Errorf("%d %s", status, got)
 	}
-	gateway := f.client(t, f.ca.named(t, "charter://node/gw", "charter://role/gateway").pair)
+	gateway := f.client(t, f.ca.Named(t, "charter://node/gw", "charter://role/gateway").Pair)
 	if status, got := upload(t, gateway, f.url, gzipped(t, "["+eventAbout("edge-2")+"]")); status != http.StatusOK || !strings.Contains(got, `"refused":0`) {
 		t.Errorf("who may say anything: %d %s", status, got)
 	}
@@ -127,7 +127,7 @@ func TestUploadsWhileTheLedgerIsDown(t *testing.T) {
 // Decisions in an upload are from the budget of who uploads.
 func TestUploadsAreCharged(t *testing.T) {
 	f := fortified(t, "--tls-client-ca", "$DIR/clients.pem", "--rate-limit", "5")
-	a := f.client(t, f.ca.named(t, "charter://node/edge-1").pair)
+	a := f.client(t, f.ca.Named(t, "charter://node/edge-1").Pair)
 	body := gzipped(t, "["+strings.Repeat(eventAbout("edge-1")+",", 99)+eventAbout("edge-1")+"]")
 	if status, got := upload(t, a, f.url, body); status != http.StatusOK {
 		t.Fatalf("%d %s", status, got)

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/westworld-charter/charter/internal/durable"
-	decisionapi "github.com/westworld-charter/charter/internal/httpapi/decision"
 	ledgerapi "github.com/westworld-charter/charter/internal/httpapi/ledger"
 	"github.com/westworld-charter/charter/internal/ledger"
+	"github.com/westworld-charter/charter/internal/wire"
 	"github.com/westworld-charter/charter/internal/witness"
 )
 
@@ -71,7 +71,7 @@ func (s *Server) witnessKey() (*witness.Signer, error) {
 	if !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	secret, _, err := witness.GenerateKey(first(s.options.WitnessName, defaultOrigin()+"/witness"))
+	secret, _, err := witness.GenerateKey(first(s.options.WitnessName, s.options.defaultOrigin(s.program.node)+"/witness"))
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func (s *Server) closeWitness() error {
 
 // ledgerRoutes serve the ledger and the witness: hashes and signatures to
 // everybody, what entries say to auditors; operators change keys.
-func (s *Server) ledgerRoutes() ([]decisionapi.Route, error) {
+func (s *Server) ledgerRoutes() ([]wire.Route, error) {
 	o := ledgerapi.Options{Witness: s.witness, Log: s.log}
 	if s.keeper != nil {
 		o.Reader = ledger.NewReader(&s.keeper.relay, s.keeper.origin)
@@ -109,19 +109,5 @@ func (s *Server) ledgerRoutes() ([]decisionapi.Route, error) {
 	if o.Reader == nil && o.Witness == nil {
 		return nil, nil
 	}
-	own, err := ledgerapi.Routes(o)
-	if err != nil {
-		return nil, err
-	}
-	routes := make([]decisionapi.Route, len(own))
-	for i, r := range own {
-		routes[i] = decisionapi.Route{Method: r.Method, Path: r.Path, Scope: decisionapi.ScopeAudit, Handler: r.Handler}
-		switch {
-		case r.Public:
-			routes[i].Scope = ""
-		case r.Admin:
-			routes[i].Scope = decisionapi.ScopeAdmin
-		}
-	}
-	return routes, nil
+	return ledgerapi.Routes(o)
 }
