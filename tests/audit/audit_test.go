@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/westworld-charter/charter/internal/ledger"
+	"github.com/westworld-charter/charter/tests/internal/poll"
 )
 
 const (
@@ -46,7 +47,7 @@ func TestKilledServerHasRecordedWhatItAnswered(t *testing.T) {
 				}
 			})
 		}
-		eventually(t, "there are answers", func() error {
+		poll.Until(t, "there are answers", func() error {
 			mu.Lock()
 			defer mu.Unlock()
 			if len(answered) < 100*(round+1) {
@@ -54,9 +55,7 @@ func TestKilledServerHasRecordedWhatItAnswered(t *testing.T) {
 			}
 			return nil
 		})
-		if err := s.kill(); err != nil {
-			t.Fatal(err)
-		}
+		s.kill()
 		asking.Wait()
 	}
 	r := read(t, data)
@@ -160,7 +159,7 @@ func noSecrets(t *testing.T, data string) {
 // unavailable finds out that denials are denials, and that nothing is allowed.
 func unavailable(t *testing.T, s *server) {
 	t.Helper()
-	eventually(t, "/health says so", func() error { return s.health(http.StatusServiceUnavailable) })
+	poll.Until(t, "/health says so", func() error { return s.health(http.StatusServiceUnavailable) })
 	if a := s.must(t, forbidden); a.status != http.StatusOK || a.Allow || a.ID == "" {
 		t.Errorf("a denial: %+v", a)
 	}
@@ -190,7 +189,7 @@ func unavailable(t *testing.T, s *server) {
 // misses.
 func recovered(t *testing.T, s *server, lost uint64) {
 	t.Helper()
-	eventually(t, "/health says so", func() error { return s.health(http.StatusOK) })
+	poll.Until(t, "/health says so", func() error { return s.health(http.StatusOK) })
 	if a := s.must(t, allowed); a.status != http.StatusOK || !a.Allow {
 		t.Errorf("an allowance: %+v", a)
 	}
@@ -337,10 +336,9 @@ func TestRefusesToStart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := begin(t, c.data, c.args...)
-			s.done = true
-			err := s.cmd.Wait()
-			if err == nil || !strings.Contains(s.log.String(), c.want) {
-				t.Errorf("%v: %s", err, s.log.String())
+			err := s.Wait()
+			if err == nil || !strings.Contains(s.Log(), c.want) {
+				t.Errorf("%v: %s", err, s.Log())
 			}
 		})
 	}
@@ -353,7 +351,7 @@ func TestWithoutLedger(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 	s.stop(t)
-	if _, err := os.Stat(data); !errors.Is(err, os.ErrNotExist) || !strings.Contains(s.log.String(), "INSECURE: decisions are not recorded") {
-		t.Errorf("%v: %s", err, s.log.String())
+	if _, err := os.Stat(data); !errors.Is(err, os.ErrNotExist) || !strings.Contains(s.Log(), "INSECURE: decisions are not recorded") {
+		t.Errorf("%v: %s", err, s.Log())
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/westworld-charter/charter/internal/ledger"
 	"github.com/westworld-charter/charter/internal/ledgerdb/postgrestest"
+	"github.com/westworld-charter/charter/tests/internal/poll"
 )
 
 // A database that dies takes allowances with it, and nothing that was answered.
@@ -23,7 +24,7 @@ func TestDatabaseKilled(t *testing.T) {
 	db.Kill(t)
 	unavailable(t, s)
 	db.Run(t)
-	eventually(t, "/health says so", func() error { return s.health(http.StatusOK) })
+	poll.Until(t, "/health says so", func() error { return s.health(http.StatusOK) })
 	if a := s.must(t, allowed); !a.Allow {
 		t.Errorf("%+v", a)
 	}

@@ -13,20 +13,11 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/westworld-charter/charter/internal/ledger"
+	"github.com/westworld-charter/charter/tests/internal/program"
 )
 
 // exitVerify is charter-admin's exit code for what does not hold.
 const exitVerify = 6
-
-// admin builds charter-admin.
-func admin(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "charter-admin")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "../../cmd/charter-admin").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return path
-}
 
 // A receipt from a running server verifies elsewhere, offline, with nothing but the
 // public key, and fails after a change of any byte. The program is run on each byte
@@ -34,7 +25,7 @@ func admin(t *testing.T) string {
 // Normally the program sees every 31st byte; with CHARTER_LONG=1 it sees all, and
 // what it calls sees every value of every byte.
 func TestReceiptOfARunningServer(t *testing.T) {
-	program, data := admin(t), t.TempDir()
+	admin, data := program.Path(t, "charter-admin"), t.TempDir()
 	s := start(t, data, "--ledger-origin", "example.org/ledger")
 	for range 300 { // a proof of some hashes
 		s.must(t, forbidden)
@@ -45,7 +36,7 @@ func TestReceiptOfARunningServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := func(args ...string) (int, string) {
-		cmd := exec.CommandContext(t.Context(), program, args...)
+		cmd := exec.CommandContext(t.Context(), admin, args...)
 		cmd.Dir = elsewhere
 		cmd.Env = []string{"PATH=/nowhere", "HOME=" + elsewhere}
 		out, err := cmd.CombinedOutput()

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/westworld-charter/charter/tests/internal/poll"
 )
 
 func (s *server) change(t *testing.T, how string) {
@@ -23,7 +25,7 @@ func (s *server) change(t *testing.T, how string) {
 // cosigned waits until witnesses have cosigned all entries.
 func (s *server) cosigned(t *testing.T) {
 	t.Helper()
-	eventually(t, "everything is cosigned", func() error {
+	poll.Until(t, "everything is cosigned", func() error {
 		s.must(t, forbidden) // critical: it has cosignatures collected
 		body, err := s.get("/metrics")
 		if err != nil {
@@ -65,9 +67,7 @@ func TestWitnessThroughRotation(t *testing.T) {
 	s = start(t, data, "--witness-policy", policy())
 	s.change(t, "retire")
 	s.cosigned(t)
-	if err := s.kill(); err != nil {
-		t.Fatal(err)
-	}
+	s.kill()
 	s = start(t, data, "--witness-policy", policy())
 	s.cosigned(t)
 	if checkpoint, err := s.get("/v1/ledger/checkpoint"); err != nil || strings.Count(checkpoint, "\n— example.org/ledger ") != 1 {

@@ -7,54 +7,26 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/westworld-charter/charter/internal/ledger"
 	"github.com/westworld-charter/charter/internal/ledgerdb"
+	"github.com/westworld-charter/charter/tests/internal/poll"
+	"github.com/westworld-charter/charter/tests/internal/process"
+	"github.com/westworld-charter/charter/tests/internal/program"
 )
-
-// patience is how long anything may take that is not measured.
-const patience = 60 * time.Second
-
-// program builds charter-server once.
-var program = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "charter-audit-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "charter-server")
-	if out, err := exec.Command("go", "build", "-o", path, "../../cmd/charter-server").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return path, nil
-})
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, err := program(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path)) // a temporary directory
-	}
-	os.Exit(code)
-}
 
 // server is a charter-server in a process of its own.
 type server struct {
-	cmd  *exec.Cmd
+	*process.Process
 	url  string
 	data string
-	log  bytes.Buffer // read when the process has ended
-	done bool
 	http *http.Client
 }
 
@@ -62,61 +34,33 @@ type server struct {
 func start(t *testing.T, data string, args ...string) *server {
 	t.Helper()
 	s := begin(t, data, args...)
-	eventually(t, "the server is healthy", func() error { return s.health(http.StatusOK) })
+	s.Ready(t, func() error { return s.health(http.StatusOK) })
 	return s
 }
 
 func begin(t *testing.T, data string, args ...string) *server {
 	t.Helper()
-	path, err := program()
-	if err != nil {
-		t.Fatal(err)
+	address := process.FreeAddress(t)
+	return &server{
+		url: "http://" + address, data: data, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: poll.Patience},
+		Process: process.Start(t, process.Options{}, program.Path(t, "charter-server"), append([]string{
+			"--charter", "charter.yaml", "--listen", address, "--data", data, "--insecure-self-asserted", "--log-level", "warn", "--watch", "0", "--rate-limit", "0",
+		}, args...)...),
 	}
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	_ = l.Close() // nothing was served
-	s := &server{url: "http://" + address, data: data, http: &http.Client{
-		Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: patience,
-	}}
-	s.cmd = exec.Command(path, append([]string{
-		"--charter", "charter.yaml", "--listen", address, "--data", data, "--insecure-self-asserted", "--log-level", "warn", "--watch", "0", "--rate-limit", "0",
-	}, args...)...)
-	s.cmd.Stderr = &s.log
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if !s.done {
-			_ = s.kill()
-		}
-		if t.Failed() {
-			t.Logf("the server logged: %.5000s", s.log.String())
-		}
-	})
-	return s
 }
 
 // kill ends the process at once.
-func (s *server) kill() error {
-	s.done = true
+func (s *server) kill() {
 	s.http.CloseIdleConnections()
-	if err := s.cmd.Process.Kill(); err != nil {
-		return err
-	}
-	_ = s.cmd.Wait() // killed
-	return nil
+	s.Kill()
 }
 
 // stop ends the process as an operator does.
 func (s *server) stop(t *testing.T) {
 	t.Helper()
-	s.done = true
 	s.http.CloseIdleConnections()
-	if err := errors.Join(s.cmd.Process.Signal(syscall.SIGTERM), s.cmd.Wait()); err != nil {
-		t.Fatalf("%v: %s", err, s.log.String())
+	if err := s.End(syscall.SIGTERM); err != nil {
+		t.Fatalf("%v: %s", err, s)
 	}
 }
 
@@ -205,11 +149,7 @@ func readFrom(t *testing.T, ref, data string) record {
 		t.Fatal(err)
 	}
 	defer store.Close() //nolint:errcheck // only read
-	public, err := os.ReadFile(filepath.Join(data, "ledger.pub"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := note.NewVerifier(strings.TrimSpace(string(public)))
+	key, err := note.NewVerifier(text(t, filepath.Join(data, "ledger.pub")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,24 +210,4 @@ func (r *record) kinds() map[ledger.Kind]int {
 		counts[e.Kind]++
 	}
 	return counts
-}
-
-// eventually polls until there is no error, or patience ends.
-func eventually(t *testing.T, what string, try func() error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := try()
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("never came true: %s: %v", what, err)
-		}
-	}
 }

@@ -1,10 +1,9 @@
 package audit
 
 import (
+	"context"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -12,37 +11,23 @@ import (
 	"testing"
 
 	"github.com/westworld-charter/charter/internal/ledger"
+	"github.com/westworld-charter/charter/tests/internal/fetch"
+	"github.com/westworld-charter/charter/tests/internal/file"
+	"github.com/westworld-charter/charter/tests/internal/poll"
 )
 
 func write(t *testing.T, name, format string, args ...any) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, fmt.Appendf(nil, format, args...), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return file.Write(t, filepath.Join(t.TempDir(), name), fmt.Sprintf(format, args...))
 }
 
 func text(t *testing.T, path string) string {
 	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(string(data))
+	return strings.TrimSpace(file.Read(t, path))
 }
 
 func (s *server) get(path string) (string, error) {
-	res, err := s.http.Get(s.url + path)
-	if err != nil {
-		return "", err
-	}
-	defer res.Body.Close() //nolint:errcheck // the body was read
-	body, err := io.ReadAll(res.Body)
-	if err == nil && res.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %d: %s", path, res.StatusCode, body)
-	}
-	return string(body), err
+	return fetch.Text(context.Background(), s.http, http.MethodGet, s.url+path, "")
 }
 
 // One server witnesses the ledger of another. Without the witness decisions go on,
@@ -80,11 +65,9 @@ func TestWitness(t *testing.T) {
 	if entries, err := s.get("/v1/ledger/entries?kind=denial"); err != nil || !strings.Contains(entries, forbidden) {
 		t.Errorf("%s: %v", entries, err)
 	}
-	if err := other.kill(); err != nil {
-		t.Fatal(err)
-	}
+	other.kill()
 	gone := s.must(t, forbidden)
-	eventually(t, "/health is degraded", func() error {
+	poll.Until(t, "/health is degraded", func() error {
 		body, err := s.get("/health")
 		if err == nil && !strings.Contains(body, "too_few_witnesses") {
 			err = fmt.Errorf("%s", body)

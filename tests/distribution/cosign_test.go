@@ -7,6 +7,8 @@ import (
 
 	"github.com/westworld-charter/charter/internal/release"
 	"github.com/westworld-charter/charter/tests/internal/judge"
+	"github.com/westworld-charter/charter/tests/internal/poll"
+	"github.com/westworld-charter/charter/tests/internal/process"
 )
 
 // released is what the Rego policy of somebody who verifies with cosign wants.
@@ -39,19 +41,19 @@ func TestCosignAcceptsOurs(t *testing.T) {
 		w.admin(t, "key", "generate", "-o", "stranger")
 
 		const offline = "--insecure-ignore-tlog=true" // the keys of this test are in no log
-		w.must(t, cosign, "verify", "--key", "release.pub", offline, image)
+		process.Output(t, w.options(), cosign, "verify", "--key", "release.pub", offline, image)
 		for _, predicate := range []string{release.PolicyType, release.ProvenanceType, release.SummaryType} {
-			w.must(t, cosign, "verify-attestation", "--key", "release.pub", offline, "--type", predicate, image)
+			process.Output(t, w.options(), cosign, "verify-attestation", "--key", "release.pub", offline, "--type", predicate, image)
 		}
-		w.must(t, cosign, "verify-attestation", "--key", "release.pub", offline, "--type", release.PolicyType, "--policy", "policy.rego", image)
+		process.Output(t, w.options(), cosign, "verify-attestation", "--key", "release.pub", offline, "--type", release.PolicyType, "--policy", "policy.rego", image)
 
 		// It refuses, so that its consent means something.
 		for what, args := range map[string][]string{
 			"another key":     {"verify", "--key", "stranger.pub", offline, image},
 			"another channel": {"verify-attestation", "--key", "release.pub", offline, "--type", release.PolicyType, "--policy", "other.rego", image},
 		} {
-			if r := w.run(t, cosign, args...); r.code == 0 {
-				t.Errorf("cosign accepts %s: %s", what, r.stdout)
+			if r := process.Run(t, w.options(), cosign, args...); r.Code == 0 {
+				t.Errorf("cosign accepts %s: %s", what, r.Stdout)
 			}
 		}
 	})
@@ -63,7 +65,7 @@ func TestReleaseByCosignIsAccepted(t *testing.T) {
 	cosign := judge.Path(t, "cosign")
 	eachRegistry(t, func(t *testing.T, host string) {
 		w := newWorld(t)
-		w.must(t, cosign, "generate-key-pair", "--output-key-prefix", "cosign")
+		process.Output(t, w.options(), cosign, "generate-key-pair", "--output-key-prefix", "cosign")
 		w.trust(t, "cosign.pub")
 		ref := "oci://" + host + "/policy/charter:production"
 		file := w.build(t, 1, "node_load1")
@@ -74,18 +76,18 @@ func TestReleaseByCosignIsAccepted(t *testing.T) {
 			field(t, inside, "revision"), field(t, inside, "charter_digest")))
 
 		offline := []string{"--yes", "--key", "cosign.key", "--use-signing-config=false", "--tlog-upload=false"}
-		w.must(t, cosign, append([]string{"sign"}, append(offline, image)...)...)
-		if r := w.run(t, "charter-admin", "verify", "--trust", "trust.yaml", ref); r.code != 6 || !strings.Contains(r.stdout, "missing_statement") {
+		process.Output(t, w.options(), cosign, append([]string{"sign"}, append(offline, image)...)...)
+		if r := process.Run(t, w.options(), "charter-admin", "verify", "--trust", "trust.yaml", ref); r.Code != 6 || !strings.Contains(r.Stdout, "missing_statement") {
 			t.Errorf("signed, and not released: %+v", r)
 		}
-		w.must(t, cosign, append([]string{"attest", "--type", release.PolicyType, "--predicate", "predicate.json"}, append(offline, image)...)...)
+		process.Output(t, w.options(), cosign, append([]string{"attest", "--type", release.PolicyType, "--predicate", "predicate.json"}, append(offline, image)...)...)
 		w.admin(t, "verify", "--trust", "trust.yaml", "--reproduce", ref)
 
 		n := startNode(t, w, ref)
-		eventually(t, "the node decides", func() error { return n.allows(t, "node_load1", true) })
+		poll.Until(t, "the node decides", func() error { return n.allows(t, "node_load1", true) })
 
 		// A key that cosign made signs here, too.
 		w.admin(t, "attest", "--type", "provenance", "--key", "cosign.key", ref)
-		w.must(t, cosign, "verify-attestation", "--key", "cosign.pub", "--insecure-ignore-tlog=true", "--type", release.ProvenanceType, image)
+		process.Output(t, w.options(), cosign, "verify-attestation", "--key", "cosign.pub", "--insecure-ignore-tlog=true", "--type", release.ProvenanceType, image)
 	})
 }

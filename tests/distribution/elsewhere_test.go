@@ -32,7 +32,7 @@ func TestSameBytesElsewhere(t *testing.T) {
 	program := copyProgram(t, there)
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", elsewhere)
 	cmd.Dir = there.dir
-	cmd.Env = append(there.env, "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"), "TZ=Pacific/Kiritimati", "LANG=tr_TR.UTF-8", "LC_ALL=tr_TR.UTF-8",
+	cmd.Env = append(append(os.Environ(), there.env...), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"), "TZ=Pacific/Kiritimati", "LANG=tr_TR.UTF-8", "LC_ALL=tr_TR.UTF-8",
 		"GOMAXPROCS=1", "USER=nobody", "SOURCE_DATE_EPOCH=1")
 	if os.Getuid() == 0 {
 		const nobody = 65534

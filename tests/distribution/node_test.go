@@ -7,20 +7,23 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/westworld-charter/charter/tests/internal/poll"
+	"github.com/westworld-charter/charter/tests/internal/process"
 )
 
-// poll is how often the nodes of these tests ask for something new. A node varies it by
+// interval is how often the nodes of these tests ask for something new. A node varies it by
 // a tenth.
-const poll = time.Second
+const interval = time.Second
 
 // node is a charter-node that follows a reference.
 type node struct{ url string }
 
 func startNode(t *testing.T, w *world, ref string) *node {
 	t.Helper()
-	address := free(t)
-	start(t, w.dir, w.env, "charter-node", "--bundle", ref, "--trust", "trust.yaml", "--listen", address, "--data", w.path("node"),
-		"--poll", poll.String(), "--insecure-self-asserted")
+	address := process.FreeAddress(t)
+	process.Start(t, w.options(), "charter-node", "--bundle", ref, "--trust", "trust.yaml", "--listen", address, "--data", w.path("node"),
+		"--poll", interval.String(), "--insecure-self-asserted")
 	return &node{"http://" + address}
 }
 
@@ -55,7 +58,7 @@ func TestReleaseReachesNode(t *testing.T) {
 		ref := "oci://" + host + "/policy/charter:production"
 		first := w.release(t, ref, 1, "node_load1")
 		n := startNode(t, w, ref)
-		eventually(t, "the node decides", func() error { return n.allows(t, "node_load1", true) })
+		poll.Until(t, "the node decides", func() error { return n.allows(t, "node_load1", true) })
 		if err := n.allows(t, "node_load5", false); err != nil {
 			t.Error(err)
 		}
@@ -75,7 +78,7 @@ func TestReleaseReachesNode(t *testing.T) {
 		w.admin(t, "push", "--insecure-unsigned", w.build(t, 9, "node_load15"), ref)
 		n.refuses(t, "unsigned", "node_load1")
 		w.release(t, ref, 5, "node_load15")
-		eventually(t, "the next release is in force", func() error { return n.allows(t, "node_load15", true) })
+		poll.Until(t, "the next release is in force", func() error { return n.allows(t, "node_load15", true) })
 	})
 }
 
@@ -83,7 +86,7 @@ func TestReleaseReachesNode(t *testing.T) {
 // goes on as before.
 func (n *node) refuses(t *testing.T, code, metric string) {
 	t.Helper()
-	eventually(t, "the node refuses", func() error {
+	poll.Until(t, "the node refuses", func() error {
 		health, err := ask(t.Context(), http.MethodGet, n.url+"/health", "")
 		if err == nil && !strings.Contains(string(health), `"`+code+`"`) {
 			err = fmt.Errorf("%s is not in %s", code, health)
@@ -99,10 +102,10 @@ func (n *node) refuses(t *testing.T, code, metric string) {
 func (n *node) changes(t *testing.T, what, metric string) {
 	t.Helper()
 	began := time.Now()
-	eventually(t, what+" is in force", func() error { return n.allows(t, metric, true) })
+	poll.Until(t, what+" is in force", func() error { return n.allows(t, metric, true) })
 	// Two seconds are for fetching, verifying and loading on a busy machine.
-	if took := time.Since(began); took > poll+poll/10+2*time.Second {
-		t.Errorf("%s came in force after %s, want within one poll of %s", what, took, poll)
+	if took := time.Since(began); took > interval+interval/10+2*time.Second {
+		t.Errorf("%s came in force after %s, want within one poll of %s", what, took, interval)
 	}
 }
 
@@ -115,9 +118,9 @@ func TestReleaseThroughAirGap(t *testing.T) {
 	w.release(t, ref, 1, "node_load1")
 	w.admin(t, "save", ref, "-o", "release.tar")
 	n := startNode(t, w, "release.tar")
-	eventually(t, "the node decides", func() error { return n.allows(t, "node_load1", true) })
+	poll.Until(t, "the node decides", func() error { return n.allows(t, "node_load1", true) })
 
 	w.release(t, ref, 3, "node_load5")
 	w.admin(t, "save", ref, "-o", "release.tar")
-	eventually(t, "the node decides anew", func() error { return n.allows(t, "node_load5", true) })
+	poll.Until(t, "the node decides anew", func() error { return n.allows(t, "node_load5", true) })
 }

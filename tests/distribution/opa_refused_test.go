@@ -17,7 +17,10 @@ import (
 	"github.com/westworld-charter/charter/internal/distribution"
 	"github.com/westworld-charter/charter/internal/engine"
 	"github.com/westworld-charter/charter/internal/signing"
+	"github.com/westworld-charter/charter/tests/internal/file"
 	"github.com/westworld-charter/charter/tests/internal/judge"
+	"github.com/westworld-charter/charter/tests/internal/poll"
+	"github.com/westworld-charter/charter/tests/internal/process"
 	"github.com/westworld-charter/charter/tests/releases"
 )
 
@@ -106,11 +109,9 @@ func followOPA(t *testing.T, dir string, ref distribution.Ref) *followingOPA {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, address := filepath.Join(t.TempDir(), "opa.json"), free(t)
-	if err := os.WriteFile(file, config, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	start(t, dir, os.Environ(), judge.Path(t, "opa"), "run", "--server", "--disable-telemetry", "--log-level", "error", "--addr", address, "--config-file", file)
+	address := process.FreeAddress(t)
+	process.Start(t, process.Options{Dir: dir}, judge.Path(t, "opa"), "run", "--server", "--disable-telemetry", "--log-level", "error", "--addr", address,
+		"--config-file", file.Write(t, filepath.Join(t.TempDir(), "opa.json"), string(config)))
 	return &followingOPA{"http://" + address, dir}
 }
 
@@ -194,7 +195,7 @@ func TestRefusedBesideOPA(t *testing.T) {
 // befall makes a case happen once both have version 2 in force.
 func (b *beside) befall(t *testing.T, tc releases.Case) {
 	t.Helper()
-	eventually(t, "opa decides", func() error { return b.opa.serves(2) })
+	poll.Until(t, "opa decides", func() error { return b.opa.serves(2) })
 	before, kept := b.scene.Ref, filepath.Join(t.TempDir(), "kept")
 	b.polled = "/manifests/" + releases.Channel
 	if err := os.CopyFS(kept, os.DirFS(b.opa.data)); err != nil && !errors.Is(err, fs.ErrNotExist) { // opa may be writing there
@@ -212,13 +213,13 @@ func (b *beside) befall(t *testing.T, tc releases.Case) {
 // judge holds what both do against what is said of them.
 func (b *beside) judge(t *testing.T, tc releases.Case) {
 	t.Helper()
-	eventually(t, "opa polls again, twice", func() error {
+	poll.Until(t, "opa polls again, twice", func() error {
 		if n := b.scene.Registry.Asks(b.polled) - b.asked; n < 4 {
 			return fmt.Errorf("%d requests", n)
 		}
 		return nil
 	})
-	eventually(t, "opa "+tc.OPA, func() error { return b.opa.does(tc.OPA, tc.Offered()) })
+	poll.Until(t, "opa "+tc.OPA, func() error { return b.opa.does(tc.OPA, tc.Offered()) })
 	b.poll(t, tc.Code)
 	b.nodeServes(t, 2)
 }
@@ -231,7 +232,7 @@ func TestSwappedDiskBesideOPA(t *testing.T) {
 	b := newBeside(t)
 	kept := filepath.Join(t.TempDir(), "kept")
 	persisted := filepath.Join("bundles", "charter", "bundle.tar.gz")
-	eventually(t, "opa persists", func() error {
+	poll.Until(t, "opa persists", func() error {
 		_, err := os.Stat(filepath.Join(b.opa.data, persisted))
 		return err
 	})
@@ -255,7 +256,7 @@ func TestSwappedDiskBesideOPA(t *testing.T) {
 	})
 
 	opa := followOPA(t, kept, b.scene.Ref)
-	eventually(t, "opa serves the older release", func() error { return opa.serves(1) })
+	poll.Until(t, "opa serves the older release", func() error { return opa.serves(1) })
 	b.startNode(t)
 	b.nodeServes(t, 0)
 	if s := b.node.Status(); s.LastError == nil || s.LastError.Code != activation.CodeOlderOnDisk || !s.Degraded {

@@ -8,12 +8,14 @@ import (
 	"testing"
 
 	"github.com/westworld-charter/charter/tests/internal/judge"
+	"github.com/westworld-charter/charter/tests/internal/poll"
+	"github.com/westworld-charter/charter/tests/internal/process"
 )
 
 // stockOPA is an unmodified opa that follows an image of a registry.
 type stockOPA struct {
 	url string
-	log *logged
+	log *process.Process
 }
 
 // startOPA starts one; with a key it wants a JWT inside that this key signed.
@@ -35,10 +37,10 @@ func startOPA(t *testing.T, w *world, image, key string) *stockOPA {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := free(t)
+	address := process.FreeAddress(t)
 	file := "opa-" + address + ".json"
 	w.write(t, file, string(text))
-	log := start(t, w.dir, w.env, judge.Path(t, "opa"), "run", "--server", "--log-level", "error", "--addr", address, "--config-file", file)
+	log := process.Start(t, w.options(), judge.Path(t, "opa"), "run", "--server", "--log-level", "error", "--addr", address, "--config-file", file)
 	return &stockOPA{"http://" + address, log}
 }
 
@@ -75,7 +77,7 @@ func TestStockOPA(t *testing.T) {
 		plain := startOPA(t, w, image, "")
 		verifying := startOPA(t, w, image+"-opa", w.read(t, "release.pub"))
 		for name, opa := range map[string]*stockOPA{"without a signature": plain, "with a JWT": verifying} {
-			eventually(t, "stock opa decides "+name, func() error { return opa.allows(t, "node_load1", true) })
+			poll.Until(t, "stock opa decides "+name, func() error { return opa.allows(t, "node_load1", true) })
 			if err := opa.allows(t, "node_load5", false); err != nil {
 				t.Error(err)
 			}
@@ -85,10 +87,10 @@ func TestStockOPA(t *testing.T) {
 		w.admin(t, "key", "generate", "-o", "stranger")
 		w.admin(t, "sign", "--key", "stranger.key", "--opa-jwt", "-o", "forged.tar.gz", next)
 		w.admin(t, "push", "forged.tar.gz", "oci://"+image+"-opa")
-		eventually(t, "stock opa decides anew", func() error { return plain.allows(t, "node_load5", true) })
-		eventually(t, "stock opa refuses the foreign signature", func() error {
-			if !strings.Contains(verifying.log.String(), "verify JWT signature") {
-				return fmt.Errorf("it logged %s", verifying.log)
+		poll.Until(t, "stock opa decides anew", func() error { return plain.allows(t, "node_load5", true) })
+		poll.Until(t, "stock opa refuses the foreign signature", func() error {
+			if !strings.Contains(verifying.log.Log(), "verify JWT signature") {
+				return fmt.Errorf("%s", verifying.log)
 			}
 			return nil
 		})

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/westworld-charter/charter/internal/release"
+	"github.com/westworld-charter/charter/tests/internal/poll"
 )
 
 const sigstoreBundle = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -154,7 +155,7 @@ func TestReleaseBySigstoreGoIsAccepted(t *testing.T) {
 		w.admin(t, "push", file, ref)
 		w.admin(t, "verify", "--trust", "trust.yaml", "--reproduce", ref)
 		n := startNode(t, w, ref)
-		eventually(t, "the node decides", func() error { return n.allows(t, "node_load1", true) })
+		poll.Until(t, "the node decides", func() error { return n.allows(t, "node_load1", true) })
 	})
 }
 

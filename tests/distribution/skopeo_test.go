@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/westworld-charter/charter/tests/internal/judge"
+	"github.com/westworld-charter/charter/tests/internal/process"
 )
 
 // skopeo copies a release from registry to registry and into a layout, and its digest
@@ -18,14 +19,14 @@ func TestSkopeoCopies(t *testing.T) {
 		file := w.release(t, "oci://"+image, 1, "node_load1")
 		signed := field(t, w.admin(t, "inspect", "--format", "json", file), "release_digest")
 
-		w.must(t, skopeo, "copy", "--src-tls-verify=false", "--dest-tls-verify=false", "docker://"+image, "docker://"+host+"/copy/charter:production")
-		w.must(t, skopeo, "copy", "--src-tls-verify=false", "docker://"+image, "oci:layout:production")
+		process.Output(t, w.options(), skopeo, "copy", "--src-tls-verify=false", "--dest-tls-verify=false", "docker://"+image, "docker://"+host+"/copy/charter:production")
+		process.Output(t, w.options(), skopeo, "copy", "--src-tls-verify=false", "docker://"+image, "oci:layout:production")
 		for _, ref := range []string{"oci://" + host + "/copy/charter:production", "layout:production"} {
 			if got := field(t, w.admin(t, "inspect", "--format", "json", ref), "release_digest"); got != signed {
 				t.Errorf("%s: digest %s, want %s", ref, got, signed)
 			}
 		}
-		if r := w.run(t, "charter-admin", "verify", "--trust", "trust.yaml", "layout:production"); r.code != 6 {
+		if r := process.Run(t, w.options(), "charter-admin", "verify", "--trust", "trust.yaml", "layout:production"); r.Code != 6 {
 			t.Errorf("a copy without its statements: %+v", r)
 		}
 		// The statements are about the manifest, wherever it is.
@@ -34,7 +35,7 @@ func TestSkopeoCopies(t *testing.T) {
 
 		// And back: skopeo reads what save writes.
 		w.admin(t, "save", "oci://"+image, "-o", "release.tar")
-		w.must(t, skopeo, "copy", "--dest-tls-verify=false", "oci-archive:release.tar:production", "docker://"+host+"/back/charter:production")
+		process.Output(t, w.options(), skopeo, "copy", "--dest-tls-verify=false", "oci-archive:release.tar:production", "docker://"+host+"/back/charter:production")
 		if got := field(t, w.admin(t, "inspect", "--format", "json", "oci://"+host+"/back/charter:production"), "release_digest"); got != signed {
 			t.Errorf("back: digest %s, want %s", got, signed)
 		}

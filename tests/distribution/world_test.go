@@ -1,58 +1,34 @@
 package distribution
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/registry"
-	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/westworld-charter/charter/internal/app"
-	"github.com/westworld-charter/charter/internal/cli"
+	"github.com/westworld-charter/charter/tests/internal/fetch"
+	"github.com/westworld-charter/charter/tests/internal/file"
 	"github.com/westworld-charter/charter/tests/internal/judge"
+	"github.com/westworld-charter/charter/tests/internal/process"
+	"github.com/westworld-charter/charter/tests/internal/standin"
 )
 
-// TestMain makes this test binary stand in for the programs.
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
-		"charter-admin": func() {
-			os.Exit(cli.Main(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv))
-		},
-		"charter-node": func() {
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-			code := app.Main(ctx, app.CharterNode(), os.Args[1:], os.Stdout, os.Stderr, os.Getenv)
-			stop()
-			os.Exit(code)
-		},
-	})
-}
-
-// patience is how long anything may take that is not measured.
-const patience = 60 * time.Second
+func TestMain(m *testing.M) { standin.Main(m) }
 
 const password = "correct-horse"
 
 // world is a directory in which somebody works.
 type world struct {
 	dir string
-	env []string
+	env []string // beside that of the test
 }
 
 // newWorld has the key release.key, and its public half in trust.yaml for the channel
@@ -60,7 +36,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	dir := t.TempDir()
-	w := &world{dir: dir, env: append(os.Environ(), "CHARTER_KEY_PASSWORD="+password, "COSIGN_PASSWORD="+password, "HOME="+dir)}
+	w := &world{dir: dir, env: []string{"CHARTER_KEY_PASSWORD=" + password, "COSIGN_PASSWORD=" + password, "HOME=" + dir}}
 	w.admin(t, "key", "generate", "-o", "release")
 	w.trust(t, "release.pub")
 	return w
@@ -70,18 +46,12 @@ func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
 
 func (w *world) write(t *testing.T, name, text string) {
 	t.Helper()
-	if err := os.WriteFile(w.path(name), []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	file.Write(t, w.path(name), text)
 }
 
 func (w *world) read(t *testing.T, name string) string {
 	t.Helper()
-	data, err := os.ReadFile(w.path(name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
+	return file.Read(t, w.path(name))
 }
 
 // trust writes trust.yaml, which trusts the keys alone.
@@ -94,41 +64,12 @@ func (w *world) trust(t *testing.T, keys ...string) {
 	w.write(t, "trust.yaml", text)
 }
 
-// result is what a program left behind.
-type result struct {
-	code           int
-	stdout, stderr string
-}
-
-// run runs a program in the directory of the world.
-func (w *world) run(t *testing.T, program string, args ...string) result {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = w.dir, w.env, &stdout, &stderr
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Fatalf("%s: %v", program, err)
-	}
-	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
-}
-
-// must is run for what has to succeed; it returns the standard output.
-func (w *world) must(t *testing.T, program string, args ...string) string {
-	t.Helper()
-	r := w.run(t, program, args...)
-	if r.code != 0 {
-		t.Fatalf("%s %s: exit code %d\n%s%s", filepath.Base(program), strings.Join(args, " "), r.code, r.stdout, r.stderr)
-	}
-	return r.stdout
-}
+// options run a program in the directory of the world.
+func (w *world) options() process.Options { return process.Options{Dir: w.dir, Env: w.env} }
 
 func (w *world) admin(t *testing.T, args ...string) string {
 	t.Helper()
-	return w.must(t, "charter-admin", args...)
+	return process.Output(t, w.options(), "charter-admin", args...)
 }
 
 const charterText = `apiVersion: charter/v1
@@ -191,103 +132,18 @@ func inProcess(t *testing.T) string {
 func dockerRegistry(t *testing.T) string {
 	t.Helper()
 	program := judge.Path(t, "docker-registry")
-	dir, host := t.TempDir(), free(t)
-	config := filepath.Join(dir, "config.yml")
-	text := fmt.Sprintf("version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %q}\n", filepath.Join(dir, "data"), host)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	start(t, dir, os.Environ(), program, "serve", config)
-	eventually(t, "the registry answers", func() error {
-		_, err := ask(t.Context(), http.MethodGet, "http://"+host+"/v2/", "")
+	dir, host := t.TempDir(), process.FreeAddress(t)
+	config := file.Write(t, filepath.Join(dir, "config.yml"),
+		fmt.Sprintf("version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %q}\n", filepath.Join(dir, "data"), host))
+	process.Start(t, process.Options{Dir: dir}, program, "serve", config).Ready(t, func() error {
+		_, err := fetch.Get(t.Context(), "http://"+host+"/v2/")
 		return err
 	})
 	return host
 }
 
-// start runs a program until the test ends.
-func start(t *testing.T, dir string, env []string, program string, args ...string) *logged {
-	t.Helper()
-	var log logged
-	cmd := exec.Command(program, args...)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, env, &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // killed
-		if t.Failed() {
-			text := log.String()
-			t.Logf("%s logged: %s", filepath.Base(program), text[max(0, len(text)-4000):])
-		}
-	})
-	return &log
-}
-
-type logged struct {
-	mu sync.Mutex
-	b  bytes.Buffer // guarded by mu
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-// free is an address that nobody listens on now.
-func free(t *testing.T) string {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close() //nolint:errcheck // nothing was served
-	return l.Addr().String()
-}
-
-// eventually waits until something holds.
-func eventually(t *testing.T, what string, holds func() error) {
-	t.Helper()
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := holds()
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("%s: not within %s: %v", what, patience, err)
-		}
-	}
-}
-
-// ask returns the body of an answer with status 200.
+// ask returns the body of a good answer, whatever kind of manifest it is.
 func ask(ctx context.Context, method, url, body string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, */*")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	answer, err := io.ReadAll(resp.Body)
-	if err = errors.Join(err, resp.Body.Close()); err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", resp.Status, answer)
-	}
-	return answer, err
+	text, err := fetch.Text(ctx, http.DefaultClient, method, url, body, "Accept", "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, */*")
+	return []byte(text), err
 }

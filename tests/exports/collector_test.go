@@ -95,9 +95,9 @@ func start(t testing.TB, name string, section *confmap.Conf, next consumer.Metri
 	return p
 }
 
-// process sends all series at once, every one as a gauge with one data point, and returns
+// apply sends all series at once, every one as a gauge with one data point, and returns
 // what is left of each. The place of a series is its value.
-func process(run func(pmetric.Metrics) pmetric.Metrics, all []result) map[int]map[string]string {
+func apply(run func(pmetric.Metrics) pmetric.Metrics, all []result) map[int]map[string]string {
 	md := pmetric.NewMetrics()
 	metrics := md.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty().Metrics()
 	for i, s := range all {

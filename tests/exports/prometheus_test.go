@@ -69,7 +69,7 @@ func TestRelabelingOfDrawnCharters(t *testing.T) {
 		if err := os.WriteFile(metrics, []byte(exporttest.Exposition(r, exporttest.Names(5))), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, code := admin(t, "validate", path); code != 0 {
+		if r := admin(t, "validate", path); r.Code != 0 {
 			continue
 		}
 		done++
@@ -79,7 +79,7 @@ func TestRelabelingOfDrawnCharters(t *testing.T) {
 		configs := relabeling(t, data)
 		compareAll(t, results, nil, func(i int) (map[string]string, bool) { return scrape(configs, &results[i]) })
 		data, _ = export(t, q, "otel-redaction", path)
-		left := process(pipeline(t, data), results)
+		left := apply(pipeline(t, data), results)
 		compareAll(t, results, nil, func(i int) (map[string]string, bool) { l, ok := left[i]; return l, ok })
 		if t.Failed() {
 			t.Fatalf("the charter is\n%s", text)

@@ -31,7 +31,7 @@ func TestShippedChartersOnARealNode(t *testing.T) {
 }
 
 func collected(t testing.TB, data []byte, results []result) func(int) (map[string]string, bool) {
-	left := process(pipeline(t, data), results)
+	left := apply(pipeline(t, data), results)
 	return func(i int) (map[string]string, bool) { labels, ok := left[i]; return labels, ok }
 }
 
@@ -54,7 +54,7 @@ func TestAttributesOfResources(t *testing.T) {
 		{"node_disk_info", "service.name", true}, //
 	} {
 		for _, level := range []string{"resource", "scope"} {
-			if left := process(withAttribute(run, level, tc.attribute), []result{{Metric: tc.metric}}); (len(left) == 1) != tc.kept {
+			if left := apply(withAttribute(run, level, tc.attribute), []result{{Metric: tc.metric}}); (len(left) == 1) != tc.kept {
 				t.Errorf("%s with %s attribute %s is kept: %v, want %v", tc.metric, level, tc.attribute, len(left) == 1, tc.kept)
 			}
 		}

@@ -1,56 +1,22 @@
 package exports
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"maps"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/westworld-charter/charter/tests/internal/judge"
+	"github.com/westworld-charter/charter/tests/internal/process"
+	"github.com/westworld-charter/charter/tests/internal/program"
 )
 
-const binaryEnv = "CHARTER_ADMIN_BINARY" // set by TestMain for the tests
-
-// TestMain builds the program that is tested.
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "charter-exports-")
-	if err == nil {
-		binary := filepath.Join(dir, "charter-admin")
-		build := exec.Command("go", "build", "-o", binary, "./cmd/charter-admin")
-		build.Dir, build.Stderr = filepath.Join("..", ".."), os.Stderr
-		err = errors.Join(build.Run(), os.Setenv(binaryEnv, binary))
-	}
-	code := 1
-	if err == nil {
-		code = m.Run()
-	} else {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
-}
-
 // admin runs charter-admin in the root of the repository.
-func admin(t testing.TB, args ...string) (stdout, stderr []byte, code int) {
+func admin(t testing.TB, args ...string) process.Result {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Getenv(binaryEnv), args...)
-	cmd.Dir = judge.Root(t)
-	var out, complaint bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &complaint
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Fatal(err)
-	}
-	return out.Bytes(), complaint.Bytes(), cmd.ProcessState.ExitCode()
+	return process.Run(t, process.Options{Dir: judge.Root(t)}, program.Path(t, "charter-admin"), args...)
 }
 
 // result is what check says of one series.
@@ -75,14 +41,14 @@ func (q question) flags(timeFlag string) []string {
 func check(t testing.TB, q question, expositionPath, charterPath string) []result {
 	t.Helper()
 	args := append([]string{"check", "--exposition", expositionPath, "--format", "json"}, q.flags("--time")...)
-	out, complaint, code := admin(t, append(args, charterPath)...)
-	if code != 0 {
-		t.Fatalf("check exits %d: %s", code, complaint)
+	r := admin(t, append(args, charterPath)...)
+	if r.Code != 0 {
+		t.Fatalf("check exits %d: %s", r.Code, r.Stderr)
 	}
 	var doc struct {
 		Results []result `json:"results"`
 	}
-	if err := json.Unmarshal(out, &doc); err != nil {
+	if err := json.Unmarshal([]byte(r.Stdout), &doc); err != nil {
 		t.Fatal(err)
 	}
 	return doc.Results
@@ -98,21 +64,21 @@ func export(t testing.TB, q question, target, charterPath string) (config []byte
 		if len(leftOut) > 0 {
 			all = append(slices.Clone(args), "--leave-out", strings.Join(leftOut, ","))
 		}
-		out, complaint, code := admin(t, append(all, charterPath)...)
-		switch code {
+		r := admin(t, append(all, charterPath)...)
+		switch r.Code {
 		case 0:
-			return out, leftOut
+			return []byte(r.Stdout), leftOut
 		case 5:
-			for _, m := range regexp.MustCompile(`_not_expressible\]: clause (\S+) `).FindAllSubmatch(complaint, -1) {
-				if !slices.Contains(leftOut, string(m[1])) {
-					leftOut = append(leftOut, string(m[1]))
+			for _, m := range regexp.MustCompile(`_not_expressible\]: clause (\S+) `).FindAllStringSubmatch(r.Stderr, -1) {
+				if !slices.Contains(leftOut, m[1]) {
+					leftOut = append(leftOut, m[1])
 				}
 			}
 			if len(leftOut) == 0 {
-				t.Fatalf("export-config refuses for another reason than a clause: %s", complaint)
+				t.Fatalf("export-config refuses for another reason than a clause: %s", r.Stderr)
 			}
 		default:
-			t.Fatalf("export-config exits %d: %s", code, complaint)
+			t.Fatalf("export-config exits %d: %s", r.Code, r.Stderr)
 		}
 	}
 	t.Fatalf("export-config refuses although %q are left out", leftOut)

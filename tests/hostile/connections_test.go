@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/westworld-charter/charter/tests/internal/poll"
 )
 
 // ended reads until the server closes the connection, which it must do within a
@@ -135,7 +137,7 @@ func deaf(t *testing.T, s *server) {
 		}
 		return nil
 	})
-	eventually(t, "answers that nobody reads are given up", func() error {
+	poll.Until(t, "answers that nobody reads are given up", func() error {
 		for _, c := range conns {
 			if err := c.SetWriteDeadline(time.Now().Add(bound)); err != nil {
 				return err
@@ -174,7 +176,7 @@ func pipelined(t *testing.T, s *server) {
 	}
 	c := s.dial(t)
 	go func() { _, _ = io.WriteString(c, text.String()) }() // what is not taken shows in the answers
-	_ = c.SetReadDeadline(time.Now().Add(patience))
+	_ = c.SetReadDeadline(time.Now().Add(poll.Patience))
 	in := bufio.NewReader(c)
 	for i := range n {
 		res, err := http.ReadResponse(in, nil)

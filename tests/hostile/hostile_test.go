@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/westworld-charter/charter/tests/internal/poll"
 )
 
 func tlsClient(c net.Conn) *tls.Conn {
@@ -18,9 +20,8 @@ func tlsClient(c net.Conn) *tls.Conn {
 
 // TestHostileClients attacks a server in all ways at once, and one with TLS.
 func TestHostileClients(t *testing.T) {
-	program := build(t)
 	connections := idleConnections(t)
-	plain, secure := start(t, program, "--insecure-self-asserted"), secured(t, program)
+	plain, secure := start(t, "--insecure-self-asserted"), secured(t)
 	atOnce(t, map[string]func(*testing.T){
 		"plain": func(t *testing.T) {
 			plain.withstand(t, map[string]func(*testing.T, *server){
@@ -62,7 +63,7 @@ func (s *server) withstand(t *testing.T, attacks map[string]func(*testing.T, *se
 	atOnce(t, tests)
 	end()
 	var after usage
-	eventually(t, "the server gives back what it took", func() error {
+	poll.Until(t, "the server gives back what it took", func() error {
 		var err error
 		if after, err = s.scrape(t); err != nil {
 			return err

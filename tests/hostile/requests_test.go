@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/westworld-charter/charter/tests/internal/poll"
 )
 
 // bad is a request that must be refused.
@@ -189,7 +191,7 @@ type reply struct {
 // closes the connection while the client still writes, so errors of writing do
 // not count.
 func exchange(c net.Conn, text string) (reply, error) {
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(poll.Patience)); err != nil {
 		return reply{}, err
 	}
 	written := make(chan struct{})

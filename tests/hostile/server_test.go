@@ -1,28 +1,24 @@
 package hostile
 
 import (
-	"bytes"
-	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/westworld-charter/charter/tests/authority"
+	"github.com/westworld-charter/charter/tests/internal/file"
+	"github.com/westworld-charter/charter/tests/internal/process"
+	"github.com/westworld-charter/charter/tests/internal/program"
 )
 
 // Timeouts that the server is given, so that the attacks do not take long.
@@ -32,9 +28,6 @@ const (
 	idleTimeout   = 3 * time.Second
 	writeTimeout  = 5 * time.Second
 )
-
-// patience is how long anything may take that is not measured.
-const patience = 60 * time.Second
 
 // token is accepted by the server that speaks TLS.
 const token = "hostile-test-token"
@@ -46,77 +39,30 @@ type server struct {
 	roots       *x509.CertPool
 }
 
-// build makes the program once for all servers.
-func build(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "charter-server")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "../../cmd/charter-server").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return path
-}
-
 // start serves the charter of these tests until the test ends.
-func start(t *testing.T, program string, args ...string) *server {
+func start(t *testing.T, args ...string) *server {
 	t.Helper()
-	s := &server{address: free(t)}
-	diagnostics := free(t)
+	s := &server{address: process.FreeAddress(t)}
+	diagnostics := process.FreeAddress(t)
 	s.diagnostics = "http://" + diagnostics
-	var log bytes.Buffer // read when the process has ended
-	cmd := exec.Command(program, append([]string{
+	p := process.Start(t, process.Options{}, program.Path(t, "charter-server"), append([]string{
 		"--charter", "charter.yaml", "--listen", s.address, "--diagnostics", diagnostics, "--data", t.TempDir(), "--watch", "0", "--log-level", "warn",
 		"--timeout-read-header", headerTimeout.String(), "--timeout-read", readTimeout.String(),
 		"--timeout-idle", idleTimeout.String(), "--timeout-write", writeTimeout.String(), "--timeout-stream", readTimeout.String(),
 	}, args...)...)
-	cmd.Stderr = &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt) // it may have died
-		if err := cmd.Wait(); err != nil {
+		if err := p.End(os.Interrupt); err != nil {
 			t.Errorf("the server ended: %v", err)
 		}
-		if t.Failed() || log.Len() > 64<<10 {
-			t.Errorf("the server logged %d bytes: %.5000s", log.Len(), log.String())
+		if n := len(p.Log()); n > 64<<10 {
+			t.Errorf("the server logged %d bytes", n)
 		}
 	})
-	eventually(t, "the server is healthy", func() error {
+	p.Ready(t, func() error {
 		_, err := s.scrape(t)
 		return err
 	})
 	return s
-}
-
-// free returns a loopback address that nobody listens on.
-func free(t *testing.T) string {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close() //nolint:errcheck // nothing was served
-	return l.Addr().String()
-}
-
-// eventually polls until there is no error, or patience ends.
-func eventually(t *testing.T, what string, try func() error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := try()
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("never came true: %s: %v", what, err)
-		}
-	}
 }
 
 // usage is what a server has taken, from its own metrics.
@@ -183,51 +129,14 @@ func fetch(t *testing.T, url string) (string, error) {
 }
 
 // secured serves over TLS, to whoever has the token.
-func secured(t *testing.T, program string) *server {
+func secured(t *testing.T) *server {
 	t.Helper()
-	dir := t.TempDir()
-	roots := certificate(t, dir)
-	put(t, dir, "tokens.yaml", fmt.Appendf(nil, "- {name: gateway, sha256: %x, scopes: [check, assert, metrics, admin]}\n", sha256.Sum256([]byte(token))))
-	s := start(t, program, "--tls-cert", filepath.Join(dir, "server.pem"), "--tls-key", filepath.Join(dir, "server.key"), "--token-file", filepath.Join(dir, "tokens.yaml"))
-	s.roots = roots
+	dir, ca := t.TempDir(), authority.New(t, "hostile")
+	own := ca.Server(t)
+	s := start(t, "--tls-cert", file.Write(t, filepath.Join(dir, "server.pem"), own.Cert), "--tls-key", file.Write(t, filepath.Join(dir, "server.key"), own.Key),
+		"--token-file", file.Write(t, filepath.Join(dir, "tokens.yaml"), fmt.Sprintf("- {name: gateway, sha256: %x, scopes: [check, assert, metrics, admin]}\n", sha256.Sum256([]byte(token)))))
+	s.roots = ca.Pool()
 	return s
-}
-
-// certificate writes a certificate for loopback and its key into dir.
-func certificate(t *testing.T, dir string) *x509.CertPool {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "hostile"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	put(t, dir, "server.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	put(t, dir, "server.key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}))
-	roots := x509.NewCertPool()
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots.AddCert(parsed)
-	return roots
-}
-
-func put(t *testing.T, dir, name string, data []byte) {
-	t.Helper()
-	if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // dial opens a connection, which the test may close, and which is closed when it

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/westworld-charter/charter/tests/internal/program"
 )
 
 // patience is how long the server may take to start, to answer and to reload.
@@ -71,10 +73,11 @@ func (s *server) load(ctx context.Context, o options) (*result, error) {
 // start serves the first charter.
 func (s *server) start(ctx context.Context, o options) error {
 	if o.server == "" {
-		o.server = filepath.Join(s.dir, "charter-server")
-		if out, err := exec.CommandContext(ctx, "go", "build", "-o", o.server, "github.com/westworld-charter/charter/cmd/charter-server").CombinedOutput(); err != nil {
-			return fmt.Errorf("build charter-server: %w: %s", err, out)
+		built, err := program.Build("charter-server")
+		if err != nil {
+			return err
 		}
+		o.server = built
 	}
 	if err := s.put(0, o.metrics); err != nil {
 		return err

@@ -11,7 +11,10 @@ import (
 	"time"
 
 	"github.com/westworld-charter/charter/internal/committee"
+	"github.com/westworld-charter/charter/internal/committee/committeetest"
 	"github.com/westworld-charter/charter/internal/dashboard"
+	"github.com/westworld-charter/charter/tests/internal/fetch"
+	"github.com/westworld-charter/charter/tests/internal/poll"
 )
 
 // incidents brings about what rules and dashboards ask for and what happens in no
@@ -23,7 +26,7 @@ func (s *stack) incidents(t *testing.T) {
 	s.people(t, "POST", "/v1/revocations", `{"node": "edge-8", "reason": "legal"}`)
 	s.people(t, "POST", "/v1/overrides", s.signed(t))
 	// A series is seen to grow when it was seen before.
-	eventually(t, "Prometheus has seen them", func() error {
+	poll.Until(t, "Prometheus has seen them", func() error {
 		for _, expr := range []string{
 			`charter_emergency_override_active == 1`, `charter_nodes_revoked == 1`, `charter_investigation_outcomes_total{outcome="unfounded"} == 1`,
 			`charter_data_revocation_events_total{node="edge-8"}`, `charter_violation_reports_total{violation_type="exploitation"} == 1`,
@@ -40,22 +43,10 @@ func (s *stack) incidents(t *testing.T) {
 // signed is an override that the committee has signed.
 func (s *stack) signed(t *testing.T) string {
 	t.Helper()
-	nonce, err := committee.NewNonce(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
 	now := time.Now().UTC().Truncate(time.Second)
-	request := committee.Signed{Request: committee.Request{
-		Kind: committee.Override, Charter: "mesh", Clauses: []string{"net.latency"}, Retention: "60d", Reason: "OPS-1",
-		From: now, Until: now.Add(30 * time.Minute), Nonce: nonce, Expires: now.Add(time.Hour),
-	}}
-	for _, member := range s.members[:2] {
-		signature, err := member.Sign(request.Request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		request.Signatures = append(request.Signatures, signature)
-	}
+	request := committeetest.Sign(t, now, committee.Request{
+		Kind: committee.Override, Charter: "mesh", Clauses: []string{"net.latency"}, Retention: "60d", From: now, Until: now.Add(30 * time.Minute),
+	}, s.members[:2]...)
 	text, err := request.Encode()
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +103,7 @@ type asked struct{ what, expr string }
 // answer waits until every expression has returned data, each at some time.
 func (s *stack) answer(t *testing.T, open []asked) {
 	t.Helper()
-	eventually(t, "there are data", func() error {
+	poll.Until(t, "there are data", func() error {
 		var left []asked
 		var errs []error
 		for _, a := range open {
@@ -131,7 +122,7 @@ func (s *stack) traffic(t *testing.T) {
 	t.Helper()
 	node := "edge-" + strings.ToLower(rand.Text()[:6])
 	pair, _, _ := s.ca.issue(t, node, node)
-	client, ctx := s.ca.client(t, pair), t.Context() // which ends before what is cleaned up
+	client, ctx := s.ca.Client(t, pair), t.Context() // which ends before what is cleaned up
 	var asking sync.WaitGroup
 	asking.Go(func() {
 		tick := time.NewTicker(100 * time.Millisecond)
@@ -144,11 +135,11 @@ func (s *stack) traffic(t *testing.T) {
 			}
 			metric := []string{"latency_p50", "home_location"}[i%2]
 			body := fmt.Sprintf(`{"metric":%q,"node":%q,"role":"node_operator","operation":"collect"}`, metric, node)
-			if _, err := fetch(ctx, client, "POST", s.url+"/v1/check", body); err != nil && ctx.Err() == nil {
+			if _, err := fetch.Text(ctx, client, "POST", s.url+"/v1/check", body); err != nil && ctx.Err() == nil {
 				t.Error(err)
 			}
 			// An agent whose uploads are refused.
-			_, _ = fetch(ctx, client, "POST", s.url+"/status", "garbage")
+			_, _ = fetch.Text(ctx, client, "POST", s.url+"/status", "garbage")
 		}
 	})
 	t.Cleanup(asking.Wait)

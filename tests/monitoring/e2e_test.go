@@ -3,10 +3,12 @@ package monitoring
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/westworld-charter/charter/tests/internal/fetch"
+	"github.com/westworld-charter/charter/tests/internal/poll"
 )
 
 // A node tries to collect location data: it is denied, which is in the ledger and
@@ -40,7 +42,7 @@ func (s *stack) critical(t *testing.T) {
 	if text := s.people(t, "GET", "/v1/ledger/entries?kind=denial", ""); !strings.Contains(text, "home_location") {
 		t.Errorf("the denial is not in the ledger: %s", text)
 	}
-	text, err := fetch(t.Context(), s.public, "GET", s.url+"/metrics", "", "Authorization", "Bearer "+scrapeToken)
+	text, err := fetch.Text(t.Context(), s.public, "GET", s.url+"/metrics", "", fetch.Bearer(scrapeToken)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +61,7 @@ func (s *stack) critical(t *testing.T) {
 			t.Errorf("%s was not told which node: %s", m.to, m.text)
 		}
 	}
-	eventually(t, "the committee is told by the server itself", func() error {
+	poll.Until(t, "the committee is told by the server itself", func() error {
 		for _, m := range s.inbox.all() {
 			if m.to == "committee" && strings.Contains(m.text, "edge-7") {
 				return nil
@@ -72,7 +74,7 @@ func (s *stack) critical(t *testing.T) {
 // told waits until exactly these have one message about an alert.
 func (s *stack) told(t *testing.T, alert, status string, want ...string) {
 	t.Helper()
-	eventually(t, alert+" is told", func() error {
+	poll.Until(t, alert+" is told", func() error {
 		var got []string
 		for _, m := range s.inbox.about(alert) {
 			if m.status == status {
@@ -96,8 +98,8 @@ func (s *stack) stale(t *testing.T) {
 	if a := s.collect(t, "edge-8", "device_id"); a.Allow || a.Outcome != "forbidden" {
 		t.Fatalf("%+v", a)
 	}
-	eventually(t, "the lesser violation is suppressed", func() error { return s.suppressed(t.Context(), "ViolationDetected", true) })
-	eventually(t, "the lesser violation is over", func() error {
+	poll.Until(t, "the lesser violation is suppressed", func() error { return s.suppressed(t.Context(), "ViolationDetected", true) })
+	poll.Until(t, "the lesser violation is over", func() error {
 		list, err := s.query(t.Context(), `ALERTS{alertname="ViolationDetected"}`)
 		if err == nil && len(list) > 0 {
 			err = fmt.Errorf("%v", list)
@@ -144,7 +146,7 @@ func (s *stack) resolved(t *testing.T) {
 }
 
 func (s *stack) recorded(t *testing.T) {
-	eventually(t, "Alertmanager has told the server", func() error {
+	poll.Until(t, "Alertmanager has told the server", func() error {
 		text := s.people(t, "GET", "/v1/ledger/entries?kind=alert", "")
 		for _, status := range []string{"firing", "resolved"} {
 			found := false
@@ -158,8 +160,8 @@ func (s *stack) recorded(t *testing.T) {
 		return nil
 	})
 	// An exemplar leads from the metric to the trace of the request.
-	eventually(t, "Prometheus has exemplars", func() error {
-		text, err := fetch(t.Context(), http.DefaultClient, "GET", s.prometheus+"/api/v1/query_exemplars?start=0&end=9999999999&query=charter_metric_validation_latency_seconds_bucket", "")
+	poll.Until(t, "Prometheus has exemplars", func() error {
+		text, err := fetch.Get(t.Context(), s.prometheus+"/api/v1/query_exemplars?start=0&end=9999999999&query=charter_metric_validation_latency_seconds_bucket")
 		if err == nil && !strings.Contains(text, "trace_id") {
 			err = fmt.Errorf("%s", text)
 		}

@@ -1,7 +1,6 @@
 package monitoring
 
 import (
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -11,6 +10,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/westworld-charter/charter/tests/internal/file"
 	"github.com/westworld-charter/charter/tests/internal/judge"
 )
 
@@ -48,7 +48,7 @@ func ruleFiles(t testing.TB) []ruleFile {
 	var files []ruleFile
 	for _, path := range paths {
 		f := ruleFile{path: path}
-		if err := yaml.Unmarshal([]byte(read(t, path)), &f); err != nil {
+		if err := yaml.Unmarshal([]byte(file.Read(t, path)), &f); err != nil {
 			t.Fatalf("%s: %v", path, err)
 		}
 		files = append(files, f)
@@ -72,15 +72,6 @@ func rules(t testing.TB) []alert {
 func alerts(t testing.TB) []alert {
 	t.Helper()
 	return slices.DeleteFunc(rules(t), func(a alert) bool { return a.Alert == "" })
-}
-
-func read(t testing.TB, path string) string {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }
 
 // ask runs a judge and returns what it says.
@@ -130,9 +121,9 @@ func TestEveryAlertIsTestedAndExplained(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range files {
+	for _, name := range files {
 		var content struct{ Tests []unit }
-		if err := yaml.Unmarshal([]byte(read(t, file)), &content); err != nil {
+		if err := yaml.Unmarshal([]byte(file.Read(t, name)), &content); err != nil {
 			t.Fatal(err)
 		}
 		for _, u := range content.Tests {
@@ -142,7 +133,7 @@ func TestEveryAlertIsTestedAndExplained(t *testing.T) {
 			}
 		}
 	}
-	runbook := read(t, filepath.Join(judge.Root(t), "docs", "runbook.md"))
+	runbook := file.Read(t, filepath.Join(judge.Root(t), "docs", "runbook.md"))
 	sections := map[string]bool{}
 	for _, m := range regexp.MustCompile(`(?m)^### (\w+)$`).FindAllStringSubmatch(runbook, -1) {
 		sections[m[1]] = true
@@ -227,7 +218,7 @@ func TestRouting(t *testing.T) {
 
 // Whoever reads the shipped files must find no secret in them.
 func TestSecretsAreInFiles(t *testing.T) {
-	text := read(t, deployed(t, "alertmanager", "alertmanager.yml"))
+	text := file.Read(t, deployed(t, "alertmanager", "alertmanager.yml"))
 	for _, field := range []string{"slack_api_url:", "smtp_auth_password:", "credentials:", "routing_key:", "password:", "api_url:"} {
 		if regexp.MustCompile(`(^|[\s{])` + field).MatchString(text) {
 			t.Errorf("alertmanager.yml has %s; name a file instead", field)

@@ -8,30 +8,35 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/westworld-charter/charter/tests/internal/fetch"
+	"github.com/westworld-charter/charter/tests/internal/file"
+	"github.com/westworld-charter/charter/tests/internal/judge"
+	"github.com/westworld-charter/charter/tests/internal/poll"
+	"github.com/westworld-charter/charter/tests/internal/process"
 )
 
 // The three inhibitions of the shipped configuration, and what they leave alone,
 // by a real Alertmanager.
 func TestInhibitions(t *testing.T) {
 	t.Parallel()
-	ca := newAuthority(t)
-	address := free(t)
+	ca := newMesh(t)
+	address := process.FreeAddress(t)
 	// Of the receivers nobody is reached: what counts is who would be told.
-	config := strings.ReplaceAll(shorten(read(t, deployed(t, "alertmanager", "alertmanager.yml"))), "/etc/prometheus/secrets", ca.dir)
+	config := strings.ReplaceAll(shorten(file.Read(t, deployed(t, "alertmanager", "alertmanager.yml"))), "/etc/prometheus/secrets", ca.dir)
 	for _, secret := range []string{"slack-url", "smtp-password", "pager-token", "charter-token"} {
-		write(t, filepath.Join(ca.dir, secret), "http://127.0.0.1:1/")
+		file.Write(t, filepath.Join(ca.dir, secret), "http://127.0.0.1:1/")
 	}
 	for _, outside := range []string{"https://pager.example.org", "http://127.0.0.1:8000"} {
 		config = strings.ReplaceAll(config, outside, "http://127.0.0.1:1")
 	}
 	config = strings.ReplaceAll(config, "mail.example.org:587", "127.0.0.1:1")
-	run(t, ca, judgePath(t, "prometheus-alertmanager"), "--config.file", write(t, filepath.Join(t.TempDir(), "alertmanager.yml"), config),
-		"--storage.path", t.TempDir(), "--web.listen-address", address, "--cluster.listen-address=")
-	s := &stack{alertmanager: "http://" + address}
-	eventually(t, "Alertmanager is ready", func() error {
-		_, err := fetch(t.Context(), http.DefaultClient, "GET", s.alertmanager+"/-/ready", "")
+	ca.run(t, judge.Path(t, "prometheus-alertmanager"), "--config.file", file.Write(t, filepath.Join(t.TempDir(), "alertmanager.yml"), config),
+		"--storage.path", t.TempDir(), "--web.listen-address", address, "--cluster.listen-address=").Ready(t, func() error {
+		_, err := fetch.Get(t.Context(), "http://"+address+"/-/ready")
 		return err
 	})
+	s := &stack{alertmanager: "http://" + address}
 
 	known := map[string]map[string]string{}
 	for _, a := range alerts(t) {
@@ -82,11 +87,11 @@ func TestInhibitions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := fetch(t.Context(), http.DefaultClient, "POST", s.alertmanager+"/api/v2/alerts", string(body)); err != nil {
+			if _, err := fetch.Text(t.Context(), http.DefaultClient, "POST", s.alertmanager+"/api/v2/alerts", string(body)); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "Alertmanager knows both", func() error {
-				text, err := fetch(t.Context(), http.DefaultClient, "GET", s.alertmanager+"/api/v2/alerts", "")
+			poll.Until(t, "Alertmanager knows both", func() error {
+				text, err := fetch.Get(t.Context(), s.alertmanager+"/api/v2/alerts")
 				if err != nil {
 					return err
 				}

@@ -66,7 +66,7 @@ const (
 )
 
 // hooks serves Slack, the pager and a webhook of the charter over TLS.
-func (in *inbox) hooks(t *testing.T, ca authority) *httptest.Server {
+func (in *inbox) hooks(t *testing.T, ca mesh) *httptest.Server {
 	t.Helper()
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+slackPath, func(_ http.ResponseWriter, r *http.Request) {
@@ -112,7 +112,7 @@ func (in *inbox) hooks(t *testing.T, ca authority) *httptest.Server {
 }
 
 // mails serves SMTP with STARTTLS and a password.
-func (in *inbox) mails(t *testing.T, ca authority) string {
+func (in *inbox) mails(t *testing.T, ca mesh) string {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {

@@ -2,11 +2,8 @@ package monitoring
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -18,6 +15,12 @@ import (
 	"testing"
 
 	"github.com/westworld-charter/charter/internal/committee"
+	"github.com/westworld-charter/charter/internal/committee/committeetest"
+	"github.com/westworld-charter/charter/tests/internal/fetch"
+	"github.com/westworld-charter/charter/tests/internal/file"
+	"github.com/westworld-charter/charter/tests/internal/judge"
+	"github.com/westworld-charter/charter/tests/internal/process"
+	"github.com/westworld-charter/charter/tests/internal/program"
 )
 
 // Tokens of the server.
@@ -35,7 +38,7 @@ const (
 // stack is a charter-server with everything that watches it.
 type stack struct {
 	dir     string
-	ca      authority
+	ca      mesh
 	inbox   inbox
 	members []*committee.Key
 	hooks   string // URL of Slack, pager, webhook and collector
@@ -50,37 +53,30 @@ type stack struct {
 // newStack starts all of it and waits until Prometheus has seen the server.
 func newStack(t *testing.T) *stack {
 	t.Helper()
-	server, prometheus, alertmanager := free(t), free(t), free(t)
+	server, prometheus, alertmanager := process.FreeAddress(t), process.FreeAddress(t), process.FreeAddress(t)
 	s := &stack{
-		dir: t.TempDir(), ca: newAuthority(t), url: "https://" + server, prometheus: "http://" + prometheus, alertmanager: "http://" + alertmanager,
-		node: free(t),
+		dir: t.TempDir(), ca: newMesh(t), url: "https://" + server, prometheus: "http://" + prometheus, alertmanager: "http://" + alertmanager,
+		node: process.FreeAddress(t), members: committeetest.Keys(t, 3),
 	}
-	s.public = s.ca.client(t)
+	s.public = s.ca.Client(t)
 	s.hooks, s.mails = s.inbox.hooks(t, s.ca).URL, s.inbox.mails(t, s.ca)
-	for range 3 {
-		key, err := committee.GenerateKey(rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.members = append(s.members, key)
-	}
 	s.secrets(t)
 	s.charter(t, lasting)
 	s.serve(t, server)
-	run(t, s.ca, judgePath(t, "prometheus-alertmanager"), "--config.file", s.place(t, "alertmanager", "alertmanager.yml"),
+	alerting := s.ca.run(t, judge.Path(t, "prometheus-alertmanager"), "--config.file", s.place(t, "alertmanager", "alertmanager.yml"),
 		"--storage.path", filepath.Join(s.dir, "am"), "--web.listen-address", alertmanager, "--cluster.listen-address=", "--log.level=debug")
 	for _, f := range ruleFiles(t) {
-		write(t, s.path("prometheus", "rules", filepath.Base(f.path)), shorten(read(t, f.path)))
+		file.Write(t, s.path("prometheus", "rules", filepath.Base(f.path)), shorten(file.Read(t, f.path)))
 	}
 	config := s.place(t, "prometheus", "prometheus.yml")
-	write(t, config, strings.Replace(read(t, config), "scrape_configs:\n", "scrape_configs:\n  - {job_name: charter-node, static_configs: [{targets: ['"+s.node+"']}]}\n", 1))
-	run(t, s.ca, judgePath(t, "prometheus"), "--config.file", config, "--storage.tsdb.path", filepath.Join(s.dir, "tsdb"),
+	file.Write(t, config, strings.Replace(file.Read(t, config), "scrape_configs:\n", "scrape_configs:\n  - {job_name: charter-node, static_configs: [{targets: ['"+s.node+"']}]}\n", 1))
+	scraping := s.ca.run(t, judge.Path(t, "prometheus"), "--config.file", config, "--storage.tsdb.path", filepath.Join(s.dir, "tsdb"),
 		"--web.listen-address", prometheus, "--rules.alert.resend-delay=1s", "--enable-feature=exemplar-storage")
-	eventually(t, "Alertmanager is ready", func() error {
-		_, err := fetch(t.Context(), http.DefaultClient, "GET", s.alertmanager+"/-/ready", "")
+	alerting.Ready(t, func() error {
+		_, err := fetch.Get(t.Context(), s.alertmanager+"/-/ready")
 		return err
 	})
-	eventually(t, "Prometheus scrapes the server", func() error { return s.has(t.Context(), `up{job="charter"} == 1`) })
+	scraping.Ready(t, func() error { return s.has(t.Context(), `up{job="charter"} == 1`) })
 	return s
 }
 
@@ -91,26 +87,25 @@ func (s *stack) path(name ...string) string {
 // secrets writes what the programs read from files.
 func (s *stack) secrets(t *testing.T) {
 	t.Helper()
-	write(t, s.path("secrets", "slack-url"), s.hooks+slackPath)
-	write(t, s.path("secrets", "smtp-password"), mailPassword)
-	write(t, s.path("secrets", "pager-token"), pagerToken)
-	write(t, s.path("secrets", "charter-token"), alertToken)
-	write(t, s.path("secrets", "scrape-token"), scrapeToken)
+	file.Write(t, s.path("secrets", "slack-url"), s.hooks+slackPath)
+	file.Write(t, s.path("secrets", "smtp-password"), mailPassword)
+	file.Write(t, s.path("secrets", "pager-token"), pagerToken)
+	file.Write(t, s.path("secrets", "charter-token"), alertToken)
+	file.Write(t, s.path("secrets", "scrape-token"), scrapeToken)
 	tokens := ""
 	for _, token := range []struct{ name, secret, scopes string }{
 		{"prometheus", scrapeToken, "metrics"}, {"alertmanager", alertToken, "alerts"}, {"people", peopleToken, "audit, committee"},
 	} {
-		sum := sha256.Sum256([]byte(token.secret))
-		tokens += fmt.Sprintf("- {name: %s, sha256: %s, scopes: [%s]}\n", token.name, hex.EncodeToString(sum[:]), token.scopes)
+		tokens += fmt.Sprintf("- {name: %s, sha256: %x, scopes: [%s]}\n", token.name, sha256.Sum256([]byte(token.secret)), token.scopes)
 	}
-	write(t, s.path("tokens.yaml"), tokens)
+	file.Write(t, s.path("tokens.yaml"), tokens)
 }
 
 // place writes a shipped file with shorter durations and with the addresses and
 // secrets of this stack. What is commented out for the case of TLS and tokens is not.
 func (s *stack) place(t *testing.T, name ...string) string {
 	t.Helper()
-	text := shorten(read(t, deployed(t, name...)))
+	text := shorten(file.Read(t, deployed(t, name...)))
 	text = regexp.MustCompile(`(?m)^( *)# ((?:scheme|tls_config|authorization): )`).ReplaceAllString(text, "$1$2")
 	text = strings.NewReplacer(
 		"/etc/prometheus/charter-ca.pem", s.ca.file,
@@ -122,7 +117,7 @@ func (s *stack) place(t *testing.T, name ...string) string {
 		"https://pager.example.org/v1/alerts", s.hooks+"/pager",
 		"mail.example.org:587", s.mails,
 	).Replace(text)
-	return write(t, s.path(name...), text)
+	return file.Write(t, s.path(name...), text)
 }
 
 // charter writes the charter of the mesh.
@@ -133,7 +128,7 @@ func (s *stack) charter(t *testing.T, expires string) {
 		members += fmt.Sprintf("\n    - {id: member-%d, address: %q, power: 1}", i, key.Address().String())
 	}
 	path := s.path("charter.yaml")
-	write(t, path+".new", fmt.Sprintf(`apiVersion: charter/v1
+	file.Write(t, path+".new", fmt.Sprintf(`apiVersion: charter/v1
 kind: Charter
 metadata: {name: mesh, version: 1.0.0, expires: %s}
 access_levels: [public]
@@ -158,7 +153,7 @@ reports: {anonymous: true}
 notify:
   - {name: committee, webhook: {url: "%s/committee", secret_file: %s, retries: 3}}
 `, expires, members, s.hooks, s.path("secrets", "webhook")))
-	write(t, s.path("secrets", "webhook"), "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
+	file.Write(t, s.path("secrets", "webhook"), "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
 	if err := os.Rename(path+".new", path); err != nil {
 		t.Fatal(err)
 	}
@@ -168,33 +163,28 @@ notify:
 // another server, is told of.
 func (s *stack) serve(t *testing.T, address string) {
 	t.Helper()
-	path, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := program.Path(t, "charter-server")
 	_, cert, key := s.ca.issue(t, "server", "")
 	args := []string{
 		"--charter", s.path("charter.yaml"), "--listen", address, "--data", s.path("data"), "--ledger-origin", "example.org/ledger", "--token-file", s.path("tokens.yaml"),
 		"--tls-cert", cert, "--tls-key", key, "--tls-client-ca", s.ca.file, "--watch", "200ms", "--log-level", "warn", "--otlp-endpoint", s.hooks,
 		"--state-key", s.stateKey(t), "--state-key-password-file", s.path("secrets", "state-password"),
 	}
-	healthy := func() error { _, err := fetch(t.Context(), s.public, "GET", s.url+"/health", ""); return err }
-	first := run(t, s.ca, path, args...)
-	eventually(t, "the server is healthy", healthy)
-	if err := errors.Join(first.cmd.Process.Signal(syscall.SIGTERM), first.cmd.Wait()); err != nil {
+	healthy := func() error { _, err := fetch.Text(t.Context(), s.public, "GET", s.url+"/health", ""); return err }
+	first := s.ca.run(t, path, args...)
+	first.Ready(t, healthy)
+	if err := first.End(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	logs := write(t, s.path("logs"), "log "+strings.TrimSpace(read(t, s.path("data", "ledger.pub")))+"\nquorum none\n")
-	witness := free(t)
-	run(t, s.ca, path, "--charter", s.path("charter.yaml"), "--listen", witness, "--data", s.path("witness"), "--insecure-self-asserted", "--log-level", "warn",
-		"--witness-logs", logs, "--witness-name", "witness.example.org/1")
-	eventually(t, "the witness is healthy", func() error {
-		_, err := fetch(t.Context(), http.DefaultClient, "GET", "http://"+witness+"/health", "")
+	logs := file.Write(t, s.path("logs"), "log "+strings.TrimSpace(file.Read(t, s.path("data", "ledger.pub")))+"\nquorum none\n")
+	witness := process.FreeAddress(t)
+	s.ca.run(t, path, "--charter", s.path("charter.yaml"), "--listen", witness, "--data", s.path("witness"), "--insecure-self-asserted", "--log-level", "warn",
+		"--witness-logs", logs, "--witness-name", "witness.example.org/1").Ready(t, func() error {
+		_, err := fetch.Get(t.Context(), "http://"+witness+"/health")
 		return err
 	})
-	policy := write(t, s.path("policy"), fmt.Sprintf("witness w %s http://%s/v1/witness\nquorum w\n", strings.TrimSpace(read(t, s.path("witness", "witness.pub"))), witness))
-	run(t, s.ca, path, append(args, "--witness-policy", policy)...)
-	eventually(t, "the server is healthy again", healthy)
+	policy := file.Write(t, s.path("policy"), fmt.Sprintf("witness w %s http://%s/v1/witness\nquorum w\n", strings.TrimSpace(file.Read(t, s.path("witness", "witness.pub"))), witness))
+	s.ca.run(t, path, append(args, "--witness-policy", policy)...).Ready(t, healthy)
 }
 
 // answer is what a node is told.
@@ -209,7 +199,7 @@ func (s *stack) collect(t *testing.T, node, metric string) answer {
 	t.Helper()
 	pair, _, _ := s.ca.issue(t, "node-"+node, node)
 	body := fmt.Sprintf(`{"metric":%q,"node":%q,"role":"node_operator","operation":"collect"}`, metric, node)
-	text, err := fetch(t.Context(), s.ca.client(t, pair), "POST", s.url+"/v1/check", body)
+	text, err := fetch.Text(t.Context(), s.ca.Client(t, pair), "POST", s.url+"/v1/check", body)
 	var a answer
 	if err == nil {
 		err = json.Unmarshal([]byte(text), &a)
@@ -223,7 +213,7 @@ func (s *stack) collect(t *testing.T, node, metric string) answer {
 // people sends a request of the committee and auditors.
 func (s *stack) people(t *testing.T, method, path, body string) string {
 	t.Helper()
-	text, err := fetch(t.Context(), s.public, method, s.url+path, body, "Authorization", "Bearer "+peopleToken)
+	text, err := fetch.Text(t.Context(), s.public, method, s.url+path, body, fetch.Bearer(peopleToken)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +228,7 @@ type sample struct {
 
 // query asks Prometheus.
 func (s *stack) query(ctx context.Context, expr string) ([]sample, error) {
-	text, err := fetch(ctx, http.DefaultClient, "GET", s.prometheus+"/api/v1/query?query="+url.QueryEscape(expr), "")
+	text, err := fetch.Get(ctx, s.prometheus+"/api/v1/query?query="+url.QueryEscape(expr))
 	if err != nil {
 		return nil, err
 	}
@@ -284,7 +274,7 @@ type pending struct {
 // suppressed returns nil when Alertmanager has an alert and tells nobody, or somebody,
 // of it.
 func (s *stack) suppressed(ctx context.Context, alertname string, want bool) error {
-	text, err := fetch(ctx, http.DefaultClient, "GET", s.alertmanager+"/api/v2/alerts?filter="+url.QueryEscape(`alertname="`+alertname+`"`), "")
+	text, err := fetch.Get(ctx, s.alertmanager+"/api/v2/alerts?filter="+url.QueryEscape(`alertname="`+alertname+`"`))
 	if err != nil {
 		return err
 	}

@@ -1,13 +1,12 @@
 package opaclient_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -16,10 +15,13 @@ import (
 
 	"github.com/westworld-charter/charter/internal/app"
 	"github.com/westworld-charter/charter/internal/bundle"
-	"github.com/westworld-charter/charter/internal/charter"
 	"github.com/westworld-charter/charter/internal/compile"
 	"github.com/westworld-charter/charter/internal/policytest"
+	"github.com/westworld-charter/charter/tests/internal/fetch"
 	"github.com/westworld-charter/charter/tests/internal/judge"
+	"github.com/westworld-charter/charter/tests/internal/poll"
+	"github.com/westworld-charter/charter/tests/internal/process"
+	"github.com/westworld-charter/charter/tests/releases"
 )
 
 const (
@@ -36,15 +38,7 @@ func charterFile(t *testing.T) string {
 
 func production(t *testing.T) *bundle.Bundle {
 	t.Helper()
-	c, findings := charter.Load(charterFile(t))
-	if c == nil || findings.HasErrors() {
-		t.Fatal(findings)
-	}
-	b, err := compile.Build(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
+	return releases.Compile(t, charterFile(t))
 }
 
 // server is a stock OPA behind a socket.
@@ -58,38 +52,15 @@ func stock(t *testing.T, opa string, b *bundle.Bundle) server {
 		t.Fatal(err)
 	}
 	socket := filepath.Join(dir, "opa.sock")
-	ctx, cancel := context.WithCancel(context.Background())
-	var output bytes.Buffer
-	cmd := exec.CommandContext(ctx, opa, "run", "--server", "--disable-telemetry", "--log-level", "error",
+	p := process.Start(t, process.Options{Dir: dir}, opa, "run", "--server", "--disable-telemetry", "--log-level", "error",
 		"--addr", "unix://"+socket, "--set", "default_decision=/charter/decision", "--bundle", bundleName)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &output, &output
-	if err := cmd.Start(); err != nil {
-		cancel()
-		t.Fatal(err)
-	}
-	exited := make(chan error, 1)
-	go func() { exited <- cmd.Wait() }()
-	t.Cleanup(func() {
-		cancel()
-		<-exited
-	})
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}
 	s := server{&http.Client{Transport: &http.Transport{DialContext: dial, DisableCompression: true}, Timeout: time.Minute}}
-	eventually(t, "opa to answer", func() bool {
-		select {
-		case err := <-exited:
-			exited <- err
-			t.Fatalf("opa run: %v\n%s", err, output.String())
-		default:
-		}
-		res, err := s.http.Get("http://opa/health?bundles")
-		if err != nil {
-			return false
-		}
-		_ = res.Body.Close()
-		return res.StatusCode == http.StatusOK
+	p.Ready(t, func() error {
+		_, err := fetch.Text(t.Context(), s.http, http.MethodGet, "http://opa/health?bundles", "")
+		return err
 	})
 	return s
 }
@@ -121,25 +92,13 @@ func ours(t *testing.T, charterPath string, change ...func(*app.Options)) (publi
 			t.Error(err)
 		}
 	})
-	eventually(t, "the diagnostics listener", func() bool {
-		diagnostics = log.find("diagnostics", "address")
-		return diagnostics != ""
+	poll.Until(t, "the diagnostics listener is there", func() error {
+		if diagnostics = log.find("diagnostics", "address"); diagnostics == "" {
+			return errors.New("it is not in the log")
+		}
+		return nil
 	})
 	return "http://" + addr.String(), "http://" + diagnostics
-}
-
-// eventually polls until what is true.
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	tick, deadline := time.NewTicker(10*time.Millisecond), time.After(time.Minute)
-	defer tick.Stop()
-	for !is() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("waited a minute for %s", what)
-		}
-	}
 }
 
 // lines keeps a log.

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -20,6 +19,7 @@ import (
 	"github.com/westworld-charter/charter/internal/app"
 	"github.com/westworld-charter/charter/internal/committee"
 	charterapi "github.com/westworld-charter/charter/internal/httpapi/charter"
+	"github.com/westworld-charter/charter/tests/openapi/document"
 )
 
 const around = "../../internal/httpapi/charter/openapi.yaml"
@@ -33,11 +33,11 @@ type scene struct {
 }
 
 // scenes returns the examples in the order of the story.
-func (d *document) scenes(t *testing.T) []scene {
+func (d spec) scenes(t *testing.T) []scene {
 	t.Helper()
 	found := map[string]*scene{}
 	note := func(op operation, name string, e *yaml.Node) {
-		step := at(e, "x-step")
+		step := document.At(e, "x-step")
 		if step == nil {
 			return
 		}
@@ -45,15 +45,15 @@ func (d *document) scenes(t *testing.T) []scene {
 		if err != nil || found[op.path+op.method+name] != nil {
 			t.Fatalf("%s %s: the step is no number, or given twice", op.path, name)
 		}
-		found[op.path+op.method+name] = &scene{step: n, as: at(e, "x-as").Value}
+		found[op.path+op.method+name] = &scene{step: n, as: document.At(e, "x-as").Value}
 	}
 	for _, op := range d.operations() {
-		each(at(op.node, "requestBody", "content"), func(_ string, content *yaml.Node) {
-			each(at(content, "examples"), func(name string, e *yaml.Node) { note(op, name, e) })
+		document.Each(document.At(op.node, "requestBody", "content"), func(_ string, content *yaml.Node) {
+			document.Each(document.At(content, "examples"), func(name string, e *yaml.Node) { note(op, name, e) })
 		})
-		each(at(op.node, "responses"), func(_ string, response *yaml.Node) {
-			each(at(response, "content"), func(_ string, content *yaml.Node) {
-				each(at(content, "examples"), func(name string, e *yaml.Node) { note(op, name, e) })
+		document.Each(document.At(op.node, "responses"), func(_ string, response *yaml.Node) {
+			document.Each(document.At(response, "content"), func(_ string, content *yaml.Node) {
+				document.Each(document.At(content, "examples"), func(name string, e *yaml.Node) { note(op, name, e) })
 			})
 		})
 	}
@@ -64,10 +64,10 @@ func (d *document) scenes(t *testing.T) []scene {
 			t.Fatalf("%s %s: the example has no step", x.path, x.name)
 		}
 		s.example, s.params = x, map[string]*yaml.Node{}
-		if parameters := at(x.node, "parameters"); parameters != nil {
+		if parameters := document.At(x.node, "parameters"); parameters != nil {
 			for _, p := range parameters.Content {
-				if name := at(p, "name"); name != nil {
-					s.params[name.Value] = at(p, "in")
+				if name := document.At(p, "name"); name != nil {
+					s.params[name.Value] = document.At(p, "in")
 				}
 			}
 		}
@@ -224,13 +224,8 @@ func sign(t *testing.T, body string) string {
 // Whoever copies the requests of the document gets the answers beside them, from the
 // first to the last, and every route has an example or says why not.
 func TestStory(t *testing.T) {
-	d := readDocumentAt(t, around)
+	d := readSpec(t, around)
 	list := d.scenes(t)
-	abs, err := filepath.Abs(around)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.path = abs
 	base, c := village(t), cast{map[string]string{}}
 	if len(list) < 35 {
 		t.Fatalf("only %d examples", len(list))
@@ -240,12 +235,12 @@ func TestStory(t *testing.T) {
 		x.perform(t, d, base, c, name)
 	}
 	if *update {
-		d.write(t)
+		d.Write(t)
 	}
 }
 
 // perform sends the request of a scene and compares the answer.
-func (x *scene) perform(t *testing.T, d *document, base string, c cast, name string) {
+func (x *scene) perform(t *testing.T, d spec, base string, c cast, name string) {
 	t.Helper()
 	x.header = http.Header{}
 	if x.as != "nobody" {
@@ -273,17 +268,17 @@ func (x *scene) perform(t *testing.T, d *document, base string, c cast, name str
 	if want := statusText(t, x.status); status != want || media != x.answers {
 		t.Fatalf("%s: %s %s, documented are %s %s: %s", name, status, media, want, x.answers, body)
 	}
-	if err := d.fits(t, x.response, decode(t, body)); err != nil {
+	if err := d.Fits(t, document.Decode(t, body), x.response...); err != nil {
 		t.Errorf("%s: %s: %v", name, body, err)
 	}
-	want := plain(t, x.answer)
-	got := c.normal(decode(t, body))
+	want := document.Plain(t, x.answer)
+	got := c.normal(document.Decode(t, body))
 	raw, err := json.Marshal(got)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if *update {
-		d.replace(x.answer, string(raw))
+		d.Replace(x.answer, string(raw))
 		return
 	}
 	if documented, err := json.Marshal(want); err != nil || string(documented) != string(raw) {
@@ -293,7 +288,7 @@ func (x *scene) perform(t *testing.T, d *document, base string, c cast, name str
 
 // What is documented is served and what is served is documented, for whom it says.
 func TestCharterRoutes(t *testing.T) {
-	d := readDocumentAt(t, around)
+	d := readSpec(t, around)
 	base := village(t)
 	for _, op := range d.operations() {
 		path := regexp.MustCompile(`\{\w+\}`).ReplaceAllString(op.path, "x")
@@ -312,12 +307,12 @@ func TestCharterRoutes(t *testing.T) {
 		// Nobody gets past the scope, but where everybody may.
 		x := example{operation: operation{path: path, method: op.method}, header: http.Header{}}
 		status, _, _ := send(t, base, x)
-		scopes := at(op.node, "x-scopes").Content
+		scopes := document.At(op.node, "x-scopes").Content
 		if guest := scopes[0].Value == "guest"; guest == (status == http.StatusText(http.StatusUnauthorized)) {
 			t.Errorf("%s %s: x-scopes is %s, and nobody gets %s", op.method, op.path, scopes[0].Value, status)
 		}
 	}
-	if string(charterapi.Specification()) != strings.Join(d.lines, "\n") {
+	if string(charterapi.Specification()) != d.Text() {
 		t.Error("the served document is another one")
 	}
 }

@@ -1,46 +1,19 @@
 package readme
 
 import (
-	"context"
 	"errors"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 
-	"github.com/rogpeppe/go-internal/testscript"
-
-	"github.com/westworld-charter/charter/internal/app"
-	"github.com/westworld-charter/charter/internal/cli"
-	"github.com/westworld-charter/charter/internal/compile"
-	"github.com/westworld-charter/charter/internal/policytest"
 	"github.com/westworld-charter/charter/tests/internal/judge"
+	"github.com/westworld-charter/charter/tests/internal/standin"
 )
 
-// TestMain makes this test binary stand in for the programs.
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
-		"charter-admin": func() {
-			os.Exit(cli.Main(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv))
-		},
-		"charter-server": func() {
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-			code := app.Main(ctx, app.CharterServer(app.Compiler{Check: compile.Check, Build: compile.Build, Lint: policytest.Lint}), os.Args[1:], os.Stdout, os.Stderr, os.Getenv)
-			stop()
-			os.Exit(code)
-		},
-		"charter-node": func() {
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-			code := app.Main(ctx, app.CharterNode(), os.Args[1:], os.Stdout, os.Stderr, os.Getenv)
-			stop()
-			os.Exit(code)
-		},
-	})
-}
+func TestMain(m *testing.M) { standin.Main(m) }
 
 // Each document is one session from top to bottom, in a copy of what a reader
 // has after cloning the repository. Each command has a shell of its own, with what

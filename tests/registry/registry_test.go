@@ -2,7 +2,6 @@ package registry
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"fmt"
 	"net"
@@ -11,17 +10,17 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/westworld-charter/charter/internal/distribution"
+	"github.com/westworld-charter/charter/tests/internal/file"
 	"github.com/westworld-charter/charter/tests/internal/judge"
+	"github.com/westworld-charter/charter/tests/internal/process"
 	"github.com/westworld-charter/charter/tests/releases"
 )
 
@@ -35,25 +34,18 @@ func dockerRegistry(t *testing.T) (host string, o distribution.Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(dir, "htpasswd"), "alice:"+string(hash)+"\n")
-	host = free(t)
-	write(t, filepath.Join(dir, "config.yml"), fmt.Sprintf(
+	users := file.Write(t, filepath.Join(dir, "htpasswd"), "alice:"+string(hash)+"\n")
+	host = process.FreeAddress(t)
+	config := file.Write(t, filepath.Join(dir, "config.yml"), fmt.Sprintf(
 		"version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %q}\nauth: {htpasswd: {realm: test, path: %s}}\n",
-		filepath.Join(dir, "data"), host, filepath.Join(dir, "htpasswd")))
-	var log bytes.Buffer
-	cmd := exec.Command(program, "serve", filepath.Join(dir, "config.yml"))
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // killed
-		if t.Failed() {
-			t.Logf("docker-registry logged: %s", log.Bytes()[max(0, log.Len()-2000):])
+		filepath.Join(dir, "data"), host, users))
+	process.Start(t, process.Options{}, program, "serve", config).Ready(t, func() error {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", host)
+		if err == nil {
+			_ = conn.Close()
 		}
+		return err
 	})
-	listening(t, host)
 	return host, distribution.Options{DockerConfig: login(t, host)}
 }
 
@@ -65,46 +57,7 @@ func login(t *testing.T, hosts ...string) string {
 	for _, host := range hosts {
 		entries = append(entries, fmt.Sprintf("%q:{\"auth\":%q}", host, auth))
 	}
-	path := filepath.Join(t.TempDir(), "config.json")
-	write(t, path, `{"auths":{`+strings.Join(entries, ",")+`}}`)
-	return path
-}
-
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func free(t *testing.T) string {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close() //nolint:errcheck // nothing was served
-	return l.Addr().String()
-}
-
-func listening(t *testing.T, host string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		conn, err := new(net.Dialer).DialContext(ctx, "tcp", host)
-		if err == nil {
-			_ = conn.Close()
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("nobody listens on %s: %v", host, err)
-		}
-	}
+	return file.Write(t, filepath.Join(t.TempDir(), "config.json"), `{"auths":{`+strings.Join(entries, ",")+`}}`)
 }
 
 func ref(t *testing.T, text string) distribution.Ref {
@@ -257,12 +210,7 @@ func TestAnUnchangedPollOfDockerRegistry(t *testing.T) {
 // run runs a judge.
 func run(t *testing.T, program string, args ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), program, args...)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", filepath.Base(program), strings.Join(args, " "), err, out)
-	}
-	return string(out)
+	return process.Output(t, process.Options{}, program, args...)
 }
 
 func TestSkopeo(t *testing.T) {
@@ -316,8 +264,7 @@ func TestCosign(t *testing.T) {
 	push(t, to, m, o)
 	t.Setenv("DOCKER_CONFIG", filepath.Dir(o.DockerConfig))
 	t.Setenv("HOME", dir)
-	key := filepath.Join(dir, "release.pub")
-	write(t, key, string(releases.TrustedKey(t).Public()))
+	key := file.Write(t, filepath.Join(dir, "release.pub"), string(releases.TrustedKey(t).Public()))
 
 	if tree := run(t, cosign, "tree", host+"/charter:production"); strings.Count(tree, "sha256:") < len(m.Statements) {
 		t.Errorf("cosign does not find all %d statements:\n%s", len(m.Statements), tree)

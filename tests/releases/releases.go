@@ -9,8 +9,10 @@ package releases
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -21,6 +23,7 @@ import (
 	"github.com/westworld-charter/charter/internal/decision"
 	"github.com/westworld-charter/charter/internal/release"
 	"github.com/westworld-charter/charter/internal/signing"
+	"github.com/westworld-charter/charter/tests/internal/file"
 )
 
 // Channel is that of releases and trust policies unless a test says otherwise.
@@ -39,17 +42,13 @@ forbidden:
   - {id: privacy.location, match: ["*gps*"], severity: critical, reason: "location can endanger people"}
 `
 
-// bundles are those of all versions.
+// bundles are those of the first versions.
 var bundles = sync.OnceValues(compiled)
 
 func compiled() ([8]*bundle.Bundle, error) {
 	var all [8]*bundle.Bundle
 	for version := range all {
-		c, findings := charter.Parse("charter.yaml", fmt.Appendf(nil, text, version, version))
-		if c == nil {
-			return all, fmt.Errorf("%v", findings)
-		}
-		b, err := compile.Build(c)
+		b, err := compiledOne(version)
 		if err != nil {
 			return all, err
 		}
@@ -58,15 +57,41 @@ func compiled() ([8]*bundle.Bundle, error) {
 	return all, nil
 }
 
+func compiledOne(version int) (*bundle.Bundle, error) {
+	c, findings := charter.Parse("charter.yaml", fmt.Appendf(nil, text, version, version))
+	if c == nil {
+		return nil, fmt.Errorf("%v", findings)
+	}
+	return compile.Build(c)
+}
+
 // Bundle returns the bundle of a charter that allows the metric only_in_VERSION,
-// latency_p50 and no other. The version is from 0 to 7.
+// latency_p50 and no other. Those of the versions 0 to 7 are made once.
 func Bundle(t testing.TB, version int) *bundle.Bundle {
 	t.Helper()
 	all, err := bundles()
+	if err == nil && version < len(all) {
+		return all[version]
+	}
+	b, err2 := compiledOne(version)
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// Compile returns the bundle of the charter at a path.
+func Compile(t testing.TB, path string) *bundle.Bundle {
+	t.Helper()
+	c, findings := charter.Load(path)
+	if c == nil || findings.HasErrors() {
+		t.Fatal(findings)
+	}
+	b, err := compile.Build(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return all[version]
+	return b
 }
 
 // Archive returns the archive of a bundle.
@@ -169,9 +194,18 @@ func Trust(t testing.TB, channel, more string, keys ...*Key) *signing.Trust {
 	return trust
 }
 
+// TrustFile writes a policy for [Channel] that trusts the key, beside its public half, and
+// returns the path. More is added to its text.
+func (k *Key) TrustFile(t testing.TB, dir, more string) string {
+	t.Helper()
+	file.Write(t, filepath.Join(dir, "release.pub"), string(k.Public()))
+	return file.Write(t, filepath.Join(dir, "trust.yaml"), "apiVersion: charter/v1\nkind: Trust\nchannel: "+Channel+"\nsigners:\n  - {name: release, key: release.pub}\n"+more)
+}
+
 // Release is what is signed and published. Zero fields are made of the others.
 type Release struct {
-	Archive  []byte // that of the bundle of Version when nil
+	Archive  []byte         // that of Bundle when nil
+	Bundle   *bundle.Bundle // that of Version when nil
 	Version  int
 	Sequence int64
 	Channel  string    // [Channel]
@@ -185,6 +219,7 @@ type Release struct {
 
 // Made is a signed release.
 type Made struct {
+	Revision   string
 	Manifest   release.Manifest
 	Archive    []byte
 	Statements [][]byte
@@ -196,21 +231,30 @@ func (m *Made) Digest() string { return m.Manifest.Digest() }
 // Make signs a release.
 func (r Release) Make(t testing.TB) *Made {
 	t.Helper()
-	b := Bundle(t, r.Version)
+	b := r.bundle(t)
 	if r.Archive == nil {
 		r.Archive = Archive(t, b)
 	}
 	m := &Made{
-		Manifest: release.NewManifest(release.Digest(r.Archive), int64(len(r.Archive)), b.Manifest().Revision), Archive: r.Archive,
+		Revision: b.Manifest().Revision, Archive: r.Archive,
+		Manifest: release.NewManifest(release.Digest(r.Archive), int64(len(r.Archive)), b.Manifest().Revision),
 	}
 	m.Statements = r.Sign(t, m.Digest())
 	return m
 }
 
+func (r Release) bundle(t testing.TB) *bundle.Bundle {
+	t.Helper()
+	if r.Bundle != nil {
+		return r.Bundle
+	}
+	return Bundle(t, r.Version)
+}
+
 // Statement returns the predicate of the release statement.
 func (r Release) Statement(t testing.TB) release.Policy {
 	t.Helper()
-	b := Bundle(t, r.Version)
+	b := r.bundle(t)
 	source, _ := b.File(bundle.CharterFile)
 	c, _ := charter.Parse(bundle.CharterFile, source)
 	p := release.Policy{

@@ -26,7 +26,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -37,41 +36,12 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/westworld-charter/charter/internal/app"
-	"github.com/westworld-charter/charter/internal/cli"
-	"github.com/westworld-charter/charter/internal/compile"
-	"github.com/westworld-charter/charter/internal/policytest"
+	"github.com/westworld-charter/charter/tests/internal/standin"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected outputs in the scripts")
 
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
-		"charter-admin": func() {
-			interruptible(func(ctx context.Context) int {
-				return cli.Main(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv)
-			})
-		},
-		"charter-node": func() {
-			interruptible(func(ctx context.Context) int {
-				return app.Main(ctx, app.CharterNode(), os.Args[1:], os.Stdout, os.Stderr, os.Getenv)
-			})
-		},
-		"charter-server": func() {
-			interruptible(func(ctx context.Context) int {
-				return app.Main(ctx, app.CharterServer(app.Compiler{Check: compile.Check, Build: compile.Build, Lint: policytest.Lint}), os.Args[1:], os.Stdout, os.Stderr, os.Getenv)
-			})
-		},
-	})
-}
-
-// interruptible does what the main functions of the programs do.
-func interruptible(main func(context.Context) int) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := main(ctx)
-	stop()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { standin.Main(m) }
 
 func TestScripts(t *testing.T) {
 	if testing.CoverMode() != "" {

@@ -4,8 +4,6 @@ import (
 	"io"
 	"log"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -14,7 +12,9 @@ import (
 	"github.com/westworld-charter/charter/internal/distribution"
 	"github.com/westworld-charter/charter/internal/release"
 	"github.com/westworld-charter/charter/internal/signing"
+	"github.com/westworld-charter/charter/tests/internal/file"
 	"github.com/westworld-charter/charter/tests/internal/judge"
+	"github.com/westworld-charter/charter/tests/internal/process"
 )
 
 // cosign and we agree about identities, by way of a registry.
@@ -43,7 +43,7 @@ func newRegistry(t *testing.T) string {
 func (c *cosign) signingConfig(t *testing.T) {
 	t.Helper()
 	at := ",start-time=" + since() + ",operator=example.org"
-	command(t, c.dir, nil, c.program, "signing-config", "create", "--out", "signing_config.json",
+	process.Output(t, c.options(), c.program, "signing-config", "create", "--out", "signing_config.json",
 		"--fulcio", "url="+fulcioURL+",api-version=1"+at, "--rekor", "url="+rekorURL+",api-version=2"+at, "--rekor-config", "ANY",
 		"--tsa", "url="+tsaURL+",api-version=1"+at, "--tsa-config", "ANY", "--oidc-provider", "url="+c.issuer.url+",api-version=1"+at)
 }
@@ -76,10 +76,10 @@ func (c *cosign) verifiesOurs(t *testing.T) {
 			"--insecure-ignore-sct=true", "--use-signed-timestamps=true",
 		}
 	}
-	command(t, c.dir, nil, c.program, append(append([]string{"verify"}, as(ci)...), image)...)
-	command(t, c.dir, nil, c.program, append(append([]string{"verify-attestation", "--type", release.PolicyType}, as(ci)...), image)...)
-	if out, err := attempt(t, c.dir, nil, c.program, append(append([]string{"verify"}, as("eve@example.org")...), image)...); err == nil {
-		t.Errorf("cosign accepts somebody else: %s", out)
+	process.Output(t, c.options(), c.program, append(append([]string{"verify"}, as(ci)...), image)...)
+	process.Output(t, c.options(), c.program, append(append([]string{"verify-attestation", "--type", release.PolicyType}, as(ci)...), image)...)
+	if r := process.Run(t, c.options(), c.program, append(append([]string{"verify"}, as("eve@example.org")...), image)...); r.Code == 0 {
+		t.Errorf("cosign accepts somebody else: %s", r.Stdout)
 	}
 }
 
@@ -94,11 +94,11 @@ func (c *cosign) isVerified(t *testing.T) {
 	how := []string{"--yes", "--identity-token", "token", "--signing-config", "signing_config.json", "--trusted-root", "trusted_root.json"}
 	trust := c.trust(t, c.policy(c.issuer), c.root)
 
-	command(t, c.dir, nil, c.program, append(append([]string{"sign"}, how...), image)...)
+	process.Output(t, c.options(), c.program, append(append([]string{"sign"}, how...), image)...)
 	if _, err := trust.Verify(t.Context(), digest(), c.fetch(t, ref)); signing.CodeOf(err) != signing.CodeMissingStatement {
 		t.Errorf("signed and not released: %v, want %s", err, signing.CodeMissingStatement)
 	}
-	command(t, c.dir, nil, c.program, append(append([]string{"attest", "--type", release.PolicyType, "--predicate", "predicate.json"}, how...), image)...)
+	process.Output(t, c.options(), c.program, append(append([]string{"attest", "--type", release.PolicyType, "--predicate", "predicate.json"}, how...), image)...)
 	v, err := trust.Verify(t.Context(), digest(), c.fetch(t, ref))
 	if err != nil || len(v.Statements) != 2 {
 		t.Fatalf("signed and attested by cosign: %+v, %v", v, err)
@@ -114,31 +114,28 @@ func (c *cosign) isVerified(t *testing.T) {
 
 // A key that we made signs with cosign, and the other way round.
 func (c *cosign) sharesKeys(t *testing.T) {
-	const password = "secret"
-	private, public, err := signing.GenerateKey([]byte(password))
+	const secret, password = "secret", "COSIGN_PASSWORD=secret"
+	private, public, err := signing.GenerateKey([]byte(secret))
 	must(t, err)
 	c.write(t, "ours.key", private)
-	env := []string{"COSIGN_PASSWORD=" + password}
-	if out := command(t, c.dir, env, c.program, "public-key", "--key", "ours.key"); strings.TrimSpace(out) != strings.TrimSpace(string(public)) {
+	if out := process.Output(t, c.options(password), c.program, "public-key", "--key", "ours.key"); strings.TrimSpace(out) != strings.TrimSpace(string(public)) {
 		t.Errorf("cosign reads from our key\n%s\nwant\n%s", out, public)
 	}
 	image, ref := c.push(t, "keys")
-	command(t, c.dir, env, c.program, "sign", "--yes", "--key", "ours.key", "--signing-config", "signing_config.json", "--trusted-root", "trusted_root.json", image)
+	process.Output(t, c.options(password), c.program, "sign", "--yes", "--key", "ours.key", "--signing-config", "signing_config.json", "--trusted-root", "trusted_root.json", image)
 	trust, err := signing.TrustKey(public)
 	must(t, err)
 	if _, err := trust.Verify(t.Context(), digest(), c.fetch(t, ref)); err != nil {
 		t.Errorf("signed by cosign with our key: %v", err)
 	}
 
-	command(t, c.dir, env, c.program, "generate-key-pair", "--output-key-prefix", "theirs")
-	theirs, err := os.ReadFile(filepath.Join(c.dir, "theirs.key"))
-	must(t, err)
-	key, err := signing.LoadKey(theirs, []byte(password))
+	process.Output(t, c.options(password), c.program, "generate-key-pair", "--output-key-prefix", "theirs")
+	key, err := signing.LoadKey([]byte(file.Read(t, c.path("theirs.key"))), []byte(secret))
 	must(t, err)
 	signer, err := signing.NewKeySigner(key)
 	must(t, err)
 	made, err := signer.Sign(t.Context(), payload(t, release.SignatureType))
 	must(t, err)
 	image, _ = c.push(t, "keys2", made)
-	command(t, c.dir, nil, c.program, "verify", "--key", "theirs.pub", "--insecure-ignore-tlog=true", image)
+	process.Output(t, c.options(), c.program, "verify", "--key", "theirs.pub", "--insecure-ignore-tlog=true", image)
 }

@@ -1,7 +1,6 @@
 package sigstore
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -11,19 +10,17 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"math/big"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/westworld-charter/charter/internal/signing/online"
+	"github.com/westworld-charter/charter/tests/internal/fetch"
+	"github.com/westworld-charter/charter/tests/internal/file"
 	"github.com/westworld-charter/charter/tests/internal/judge"
+	"github.com/westworld-charter/charter/tests/internal/process"
 )
 
 // Where the services are. The namespace is ours alone, so no port is taken.
@@ -32,9 +29,6 @@ const (
 	rekorURL  = "http://127.0.0.1:3003"
 	tsaURL    = "http://127.0.0.1:3004/api/v1/timestamp"
 )
-
-// patience is how long anything may take that is not measured.
-const patience = 60 * time.Second
 
 // instance is a running private Sigstore.
 type instance struct {
@@ -71,19 +65,7 @@ func (s *instance) path(name string) string { return filepath.Join(s.dir, name) 
 
 func (s *instance) write(t *testing.T, name string, data []byte) string {
 	t.Helper()
-	if err := os.WriteFile(s.path(name), data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return s.path(name)
-}
-
-func (s *instance) read(t *testing.T, name string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(s.path(name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
+	return file.Write(t, s.path(name), string(data))
 }
 
 // fulcio starts the certificate authority, without a certificate transparency log.
@@ -129,25 +111,22 @@ func (s *instance) tsa(t *testing.T, program string) {
 	t.Helper()
 	s.run(t, program, "http://127.0.0.1:3004/ping", "serve", "--host", "127.0.0.1", "--port", "3004", "--scheme", "http",
 		"--timestamp-signer", "memory", "--disable-ntp-monitoring")
-	answer, err := http.Get(tsaURL + "/certchain")
+	chain, err := fetch.Get(t.Context(), tsaURL+"/certchain")
 	must(t, err)
-	defer answer.Body.Close()
-	chain, err := io.ReadAll(answer.Body)
-	must(t, err)
-	s.write(t, "tsa.pem", chain)
+	s.write(t, "tsa.pem", []byte(chain))
 }
 
 // trustedRoot makes a trusted root of the parts with cosign, as an operator does. More
 // is added to what is said about the certificate authority, and to the arguments.
 func (s *instance) trustedRoot(t *testing.T, name, more string, args ...string) []byte {
 	t.Helper()
-	command(t, s.dir, nil, judge.Path(t, "cosign"), append([]string{
+	process.Output(t, s.options(), judge.Path(t, "cosign"), append([]string{
 		"trusted-root", "create", "--out", name,
 		"--fulcio", "url=" + fulcioURL + ",certificate-chain=fulcio.pem" + more,
 		"--rekor", "url=" + rekorURL + ",public-key=rekor.pub,start-time=" + since(),
 		"--tsa", "url=" + tsaURL + ",certificate-chain=tsa.pem",
 	}, args...)...)
-	return s.read(t, name)
+	return []byte(file.Read(t, s.path(name)))
 }
 
 func (s *instance) writeKey(t *testing.T, name string, key crypto.Signer) {
@@ -160,60 +139,15 @@ func (s *instance) writeKey(t *testing.T, name string, key crypto.Signer) {
 // run starts a server that ends with the test, and waits until it answers.
 func (s *instance) run(t *testing.T, program, ready string, args ...string) {
 	t.Helper()
-	log, err := os.Create(s.path(filepath.Base(program) + ".log"))
-	must(t, err)
-	cmd := exec.Command(program, args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	must(t, cmd.Start())
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // it may have ended
-		<-ended
-		log.Close()
+	process.Start(t, process.Options{Dir: s.dir}, program, args...).Ready(t, func() error {
+		_, err := fetch.Get(t.Context(), ready)
+		return err
 	})
-	deadline := time.After(patience)
-	retry := time.NewTicker(50 * time.Millisecond)
-	defer retry.Stop()
-	for {
-		if answer, err := http.Get(ready); err == nil {
-			answer.Body.Close()
-			if answer.StatusCode == http.StatusOK {
-				return
-			}
-		}
-		select {
-		case err := <-ended:
-			ended <- err
-			t.Fatalf("%s ended: %v\n%s", program, err, s.read(t, filepath.Base(log.Name())))
-		case <-deadline:
-			t.Fatalf("%s is not ready\n%s", program, s.read(t, filepath.Base(log.Name())))
-		case <-retry.C:
-		}
-	}
 }
 
-// command runs a program to its end and fails the test when the program fails.
-func command(t *testing.T, dir string, env []string, program string, args ...string) string {
-	t.Helper()
-	out, err := attempt(t, dir, env, program, args...)
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", filepath.Base(program), strings.Join(args, " "), err, out)
-	}
-	return out
-}
-
-func attempt(t *testing.T, dir string, env []string, program string, args ...string) (string, error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
-	return out.String(), err
+// options run programs in the directory of the instance.
+func (s *instance) options(env ...string) process.Options {
+	return process.Options{Dir: s.dir, Env: env}
 }
 
 func must(t *testing.T, err error) {

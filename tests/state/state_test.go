@@ -4,21 +4,20 @@ package state
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"testing"
-	"time"
 
 	"github.com/westworld-charter/charter/internal/bundle"
 	"github.com/westworld-charter/charter/internal/charter"
 	"github.com/westworld-charter/charter/internal/compile"
 	"github.com/westworld-charter/charter/internal/decision"
 	"github.com/westworld-charter/charter/internal/engine"
+	"github.com/westworld-charter/charter/tests/internal/file"
 	"github.com/westworld-charter/charter/tests/internal/judge"
+	"github.com/westworld-charter/charter/tests/internal/process"
 )
 
 const document = `{
@@ -27,20 +26,6 @@ const document = `{
   "revocations": {"edge-5": {"reason": "legal", "export_until": "2026-06-01T06:00:00Z"}},
   "overrides": {"o-1": {"clauses": ["net.latency"], "retention": "90d", "from": "2026-06-01T00:00:00Z", "until": "2026-06-01T06:00:00Z"}}
 }`
-
-func opa(t *testing.T, args ...string) []byte {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, judge.Path(t, "opa"), args...)
-	var complaints bytes.Buffer
-	cmd.Stderr = &complaints
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("opa %v: %v\n%s%s", args, err, complaints.String(), out)
-	}
-	return out
-}
 
 func questions() []map[string]any {
 	var all []map[string]any
@@ -106,13 +91,9 @@ func TestStockOPADecidesWithTheStateBundle(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			path := filepath.Join(dir, "input.json")
-			if err := os.WriteFile(path, input, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			args[3] = "--input=" + path
+			args[3] = "--input=" + file.Write(t, filepath.Join(dir, "input.json"), string(input))
 			var theirs []map[string]any
-			if err := json.Unmarshal(opa(t, args...), &theirs); err != nil {
+			if err := json.Unmarshal([]byte(process.Output(t, process.Options{}, judge.Path(t, "opa"), args...)), &theirs); err != nil {
 				t.Fatal(err)
 			}
 			compare(t, policy, s, theirs)

@@ -1,23 +1,23 @@
 package stockopa
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/westworld-charter/charter/internal/charter"
-	"github.com/westworld-charter/charter/internal/compile"
 	"github.com/westworld-charter/charter/internal/decision"
 	"github.com/westworld-charter/charter/internal/engine"
 	"github.com/westworld-charter/charter/internal/policytest"
+	"github.com/westworld-charter/charter/internal/release"
+	"github.com/westworld-charter/charter/tests/internal/fetch"
+	"github.com/westworld-charter/charter/tests/internal/file"
 	"github.com/westworld-charter/charter/tests/internal/judge"
+	"github.com/westworld-charter/charter/tests/internal/poll"
+	"github.com/westworld-charter/charter/tests/releases"
 )
 
 // reaction is how fast another policy must reach an agent that waits for it: the server
@@ -37,13 +37,10 @@ func TestStockOPAFollows(t *testing.T) {
 	if d := a.decide(t, question); d["allow"] != true {
 		t.Fatalf("%v", d)
 	}
-	text, err := os.ReadFile(s.path("base/charter.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.write("base/charter.yaml", strings.Replace(string(text), "latency_p50", "latency_p51", 1))
+	text := file.Read(t, s.path("base/charter.yaml"))
+	s.write("base/charter.yaml", strings.Replace(text, "latency_p50", "latency_p51", 1))
 	changed := time.Now()
-	eventually(t, "opa has the new policy", func() error {
+	poll.Until(t, "opa has the new policy", func() error {
 		if now := a.revision(); now == before {
 			return fmt.Errorf("revision %s", now)
 		}
@@ -60,36 +57,26 @@ func TestStockOPAFollows(t *testing.T) {
 // What is served is what the charter compiles to, byte by byte, and is sent once.
 func TestBundleIsReproducible(t *testing.T) {
 	s := serve(t)
-	c, findings := charter.Load(s.path("production/charter.yaml"))
-	if findings.HasErrors() {
-		t.Fatal(findings)
-	}
-	b, err := compile.Build(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := releases.Compile(t, s.path("production/charter.yaml"))
 	for _, name := range []string{"charter", "production"} {
-		h, body, err := get(s.url+"/bundles/"+name, uploadToken)
+		h, body, err := s.offered(name)
 		if err != nil || h.Get("ETag") != `"`+b.LayerDigest()+`"` {
 			t.Fatalf("%v: %v", err, h)
 		}
-		if got := digest(body); got != b.LayerDigest() || h.Get("Content-Encoding") != "" {
+		if got := release.Digest([]byte(body)); got != b.LayerDigest() || h.Get("Content-Encoding") != "" {
 			t.Errorf("%s, want %s", got, b.LayerDigest())
 		}
-		_, _, err = get(s.url+"/bundles/"+name, uploadToken, "If-None-Match", h.Get("ETag"))
+		_, _, err = s.offered(name, "If-None-Match", h.Get("ETag"))
 		if err == nil || !strings.Contains(err.Error(), ": 304 ") {
 			t.Error(err)
 		}
 	}
-	for url, status := range map[string]string{
-		"/bundles/charter.sigstore.json": ": 404 ", // it is not signed
-		"/bundles/staging":               ": 404 ",
-	} {
-		if _, _, err := get(s.url+url, uploadToken); err == nil || !strings.Contains(err.Error(), status) {
-			t.Errorf("%s: %v", url, err)
+	for _, name := range []string{"charter.sigstore.json", "staging"} { // it is not signed
+		if _, _, err := s.offered(name); err == nil || !strings.Contains(err.Error(), ": 404 ") {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, _, err := get(s.url+"/bundles/charter", ""); err == nil || !strings.Contains(err.Error(), ": 401 ") {
+	if _, err := fetch.Get(t.Context(), s.url+"/bundles/charter"); err == nil || !strings.Contains(err.Error(), ": 401 ") {
 		t.Errorf("without proof of identity: %v", err)
 	}
 }
@@ -98,14 +85,7 @@ func TestBundleIsReproducible(t *testing.T) {
 func TestStockOPADecidesAlike(t *testing.T) {
 	s := serve(t)
 	a := follow(t, s, s.url)
-	c, findings := charter.Load(s.path("production/charter.yaml"))
-	if findings.HasErrors() {
-		t.Fatal(findings)
-	}
-	b, err := compile.Build(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := releases.Compile(t, s.path("production/charter.yaml"))
 	policy, err := engine.Prepare(t.Context(), b, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -152,9 +132,4 @@ func comparable(t *testing.T, d decision.Decision) (document map[string]any) {
 		t.Fatal(err)
 	}
 	return document
-}
-
-func digest(body []byte) string {
-	sum := sha256.Sum256(body)
-	return "sha256:" + hex.EncodeToString(sum[:])
 }

@@ -8,24 +8,19 @@ import (
 	"testing"
 
 	"github.com/westworld-charter/charter/internal/bundle"
-	"github.com/westworld-charter/charter/internal/charter"
-	"github.com/westworld-charter/charter/internal/compile"
 	"github.com/westworld-charter/charter/internal/decision"
 	"github.com/westworld-charter/charter/internal/signing"
+	"github.com/westworld-charter/charter/tests/internal/fetch"
+	"github.com/westworld-charter/charter/tests/internal/file"
+	"github.com/westworld-charter/charter/tests/internal/poll"
+	"github.com/westworld-charter/charter/tests/releases"
 )
 
 // signed writes the bundle of the server's charter with a signature inside, and returns
 // its revision.
 func signed(t *testing.T, s *server, key signing.Key, change func(archive []byte) []byte) string {
 	t.Helper()
-	c, findings := charter.Load(s.path("production/charter.yaml"))
-	if findings.HasErrors() {
-		t.Fatal(findings)
-	}
-	b, err := compile.Build(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := releases.Compile(t, s.path("production/charter.yaml"))
 	jwt, err := signing.SignJWT(t.Context(), key, "charter", b.Files())
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +58,7 @@ func TestStockOPAObeysStandings(t *testing.T) {
 	s.write("state.key", string(private))
 	s.write("password", "password\n")
 	s.write("state.json", "{}")
-	s.kill()
+	s.Kill()
 	s.start("--state-key", s.path("state.key"), "--state-key-password-file", s.path("password"), "--state", s.path("state.json"))
 	a := follow(t, s, s.url, "  # state: {", "  state: {")
 	question := map[string]any{"metric": "latency_p50", "node": "edge-1", "role": "node_operator", "operation": "collect", "claims": []string{"owns_node", "mtls"}, "time": moment}
@@ -71,7 +66,7 @@ func TestStockOPAObeysStandings(t *testing.T) {
 		t.Fatalf("%v", d)
 	}
 	s.write("state.json", `{"standing":{"edge-1":{"state":"quarantined"}}}`)
-	eventually(t, "opa denies", func() error {
+	poll.Until(t, "opa denies", func() error {
 		if d := a.decide(t, question); d["outcome"] != decision.Quarantined {
 			return fmt.Errorf("%v", d)
 		}
@@ -86,7 +81,7 @@ func TestStockOPAVerifies(t *testing.T) {
 	s := serve(t)
 	ours, public := key(t)
 	first := signed(t, s, ours, as)
-	s.kill()
+	s.Kill()
 	s.start("--opa-bundle", s.path("opa.tar.gz"))
 	keys := "keys:\n  charter:\n    algorithm: ES256\n    key: |\n      " + strings.ReplaceAll(strings.TrimSpace(public), "\n", "\n      ") + "\n"
 	a := follow(t, s, s.url,
@@ -95,13 +90,10 @@ func TestStockOPAVerifies(t *testing.T) {
 	if got := a.revision(); got != first {
 		t.Fatalf("revision %q, want %q", got, first)
 	}
-	text, err := os.ReadFile(s.path("base/charter.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.write("base/charter.yaml", strings.Replace(string(text), "latency_p50", "latency_p51", 1))
+	text := file.Read(t, s.path("base/charter.yaml"))
+	s.write("base/charter.yaml", strings.Replace(text, "latency_p50", "latency_p51", 1))
 	second := signed(t, s, ours, as)
-	eventually(t, "opa has what was signed next", func() error {
+	poll.Until(t, "opa has what was signed next", func() error {
 		if got := a.revision(); got != second {
 			return fmt.Errorf("revision %s", got)
 		}
@@ -109,21 +101,21 @@ func TestStockOPAVerifies(t *testing.T) {
 	})
 	// Nobody but the holder of the key makes another one come in force.
 	theirs, _ := key(t)
-	s.write("base/charter.yaml", strings.Replace(string(text), "latency_p50", "latency_p52", 1))
+	s.write("base/charter.yaml", strings.Replace(text, "latency_p50", "latency_p52", 1))
 	signed(t, s, theirs, as)
 	etag := ""
-	eventually(t, "the server offers it", func() error {
-		h, body, err := get(s.url+"/bundles/production-opa", uploadToken)
+	poll.Until(t, "the server offers it", func() error {
+		h, body, err := s.offered("production-opa")
 		if err != nil {
 			return err
 		}
-		if b, _, err := bundle.ReadSigned(bytes.NewReader(body), bundle.DefaultLimits()); err != nil || b.Manifest().Revision == second {
+		if b, _, err := bundle.ReadSigned(strings.NewReader(body), bundle.DefaultLimits()); err != nil || b.Manifest().Revision == second {
 			return fmt.Errorf("%v", err)
 		}
 		etag = h.Get("ETag")
 		return nil
 	})
-	eventually(t, "opa tells that it refuses it", func() error {
+	poll.Until(t, "opa tells that it refuses it", func() error {
 		for _, e := range s.statuses() {
 			if strings.Contains(e, "bundle_error") {
 				return nil
@@ -136,14 +128,14 @@ func TestStockOPAVerifies(t *testing.T) {
 	}
 	// What is no bundle with a signature is not offered at all.
 	signed(t, s, ours, func(archive []byte) []byte { return archive[:len(archive)/2] })
-	eventually(t, "the server complains", func() error {
-		_, body, err := get(s.url+"/health", "")
-		if err != nil || !strings.Contains(string(body), "invalid_bundle") {
+	poll.Until(t, "the server complains", func() error {
+		body, err := fetch.Get(t.Context(), s.url+"/health")
+		if err != nil || !strings.Contains(body, "invalid_bundle") {
 			return fmt.Errorf("%s %w", body, err)
 		}
 		return nil
 	})
-	if h, _, err := get(s.url+"/bundles/charter-opa", uploadToken); err != nil || h.Get("ETag") != etag {
+	if h, _, err := s.offered("charter-opa"); err != nil || h.Get("ETag") != etag {
 		t.Errorf("%v %v", h, err)
 	}
 }

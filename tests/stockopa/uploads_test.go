@@ -17,6 +17,8 @@ import (
 
 	"github.com/westworld-charter/charter/internal/decision"
 	"github.com/westworld-charter/charter/internal/ledger"
+	"github.com/westworld-charter/charter/tests/internal/fetch"
+	"github.com/westworld-charter/charter/tests/internal/poll"
 )
 
 // tally is what is recorded, or was decided, by metric, node and outcome.
@@ -91,7 +93,7 @@ func TestDecisionsAreRecorded(t *testing.T) {
 	// Another node's question is the agent's to answer, and not to report.
 	a.decide(t, map[string]any{"metric": "gps_position", "node": "edge-2", "role": "node_operator", "operation": "collect", "time": moment})
 	want.add("gps_position", "edge-2", decision.Denied, 1)
-	eventually(t, "everything is recorded", equal(t, s, want))
+	poll.Until(t, "everything is recorded", equal(t, s, want))
 	for _, e := range s.entries(ledger.Denial) {
 		text, err := json.Marshal(e)
 		if err != nil {
@@ -108,7 +110,7 @@ func TestDecisionsAreRecorded(t *testing.T) {
 	if list := s.entries(ledger.Violation, ledger.Standing); len(list) > 0 {
 		t.Errorf("what an agent reports has consequences: %+v", list)
 	}
-	if _, body, err := get(s.url+"/v1/nodes/edge-1", auditToken); err != nil || !strings.Contains(string(body), `"good"`) {
+	if body, err := fetch.Get(t.Context(), s.url+"/v1/nodes/edge-1", fetch.Bearer(auditToken)...); err != nil || !strings.Contains(body, `"good"`) {
 		t.Errorf("%v: %s", err, body)
 	}
 }
@@ -118,7 +120,7 @@ func TestStatusIsRecorded(t *testing.T) {
 	s := serve(t)
 	a := follow(t, s, s.url)
 	revision := a.revision()
-	eventually(t, "the status is recorded", func() error {
+	poll.Until(t, "the status is recorded", func() error {
 		list := s.entries(ledger.Instance)
 		for _, e := range list {
 			if e.Revision == revision && e.Node == "edge-1" && e.Principal == "opa:token:agent" {
@@ -162,13 +164,13 @@ func TestNothingIsLostAndNothingTwice(t *testing.T) {
 	want := tally{}
 	for range 2 {
 		ask(t, a, 200, want)
-		s.kill()
+		s.Kill()
 		ask(t, a, 100, want) // while there is nobody to tell
 		s.start()
 	}
 	ask(t, a, 200, want)
-	eventually(t, "everything is recorded", equal(t, s, want))
-	eventually(t, "answers were lost", func() error {
+	poll.Until(t, "everything is recorded", equal(t, s, want))
+	poll.Until(t, "answers were lost", func() error {
 		if lost.Load() < 2 {
 			return fmt.Errorf("%d", lost.Load())
 		}
@@ -184,10 +186,10 @@ func TestDroppedDecisionsAreAGap(t *testing.T) {
 	s := serve(t)
 	a := follow(t, s, s.url, "upload_size_limit_bytes: 65536", "upload_size_limit_bytes: 1024, buffer_size_limit_bytes: 2048",
 		"long_polling_timeout_seconds: 60, min_delay_seconds: 5, max_delay_seconds: 30", "min_delay_seconds: 1, max_delay_seconds: 1")
-	s.kill()
+	s.Kill()
 	ask(t, a, 300, tally{})
 	s.start()
-	eventually(t, "the ledger has a gap", func() error {
+	poll.Until(t, "the ledger has a gap", func() error {
 		for _, e := range s.entries(ledger.Gap) {
 			if e.Node == "edge-1" && e.Principal == "opa:token:agent" && strings.Contains(string(e.Data), `"dropped"`) {
 				return nil

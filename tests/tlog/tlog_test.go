@@ -25,6 +25,7 @@ import (
 	ledgerapi "github.com/westworld-charter/charter/internal/httpapi/ledger"
 	"github.com/westworld-charter/charter/internal/ledger"
 	"github.com/westworld-charter/charter/internal/ledger/ledgertest"
+	"github.com/westworld-charter/charter/internal/wire"
 	"github.com/westworld-charter/charter/internal/witness"
 )
 
@@ -39,7 +40,7 @@ func serve(t *testing.T, o ledgerapi.Options) *url.URL {
 	path := strings.NewReplacer("/*", "/", ":index", "{index}", ":origin", "{origin}")
 	for _, r := range routes {
 		mux.HandleFunc(r.Method+" "+path.Replace(r.Path), func(w http.ResponseWriter, q *http.Request) {
-			if !r.Public && q.Header.Get("Authorization") != "Bearer auditor" {
+			if r.Scope != wire.Public && q.Header.Get("Authorization") != "Bearer auditor" {
 				w.WriteHeader(http.StatusUnauthorized)
 				return
 			}

@@ -72,16 +72,25 @@ func NodeExporterExposition(t testing.TB) string {
 // working directory of the test.
 func Root(t testing.TB) string {
 	t.Helper()
-	wd, err := os.Getwd()
+	root, err := FindRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return root
+}
+
+// FindRoot is [Root] for who is no test.
+func FindRoot() (string, error) {
+	wd, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
 	for dir := wd; ; dir = filepath.Dir(dir) {
 		if _, err := os.Stat(filepath.Join(dir, "tests", "judges", "go.mod")); err == nil {
-			return dir
+			return dir, nil
 		}
 		if dir == filepath.Dir(dir) {
-			t.Fatalf("no tests/judges/go.mod above %s: run the tests inside the repository", wd)
+			return "", fmt.Errorf("no tests/judges/go.mod above %s: run the tests inside the repository", wd)
 		}
 	}
 }
