@@ -71,7 +71,9 @@ func (s *Server) verifyFleet(ctx context.Context) {
 	s.watchTrust()
 }
 
-// publishing looks at what is trusted after what was published.
+// publishing looks at what is trusted before and after what was published: while a release
+// was on its way the trust policy may have become another one, and whoever brought that
+// into force has not seen the release among those that are kept.
 type publishing struct {
 	*fleet.Fleet
 
@@ -80,8 +82,18 @@ type publishing struct {
 
 // Publish implements [fleetapi.Fleet].
 func (p publishing) Publish(ctx context.Context, by string, releases []fleet.Release) (fleet.Published, error) {
+	trust := p.server.trust.Load()
+	for _, r := range releases {
+		if err := activation.VerifyStored(ctx, trust, r.Content.Manifest, r.Content.Statements, r.Sequence); err != nil {
+			return fleet.Published{}, &fleetapi.Refusal{Code: activation.CodeOf(err), Err: fmt.Errorf("%s: %w", r.Digest, err)}
+		}
+	}
 	done, err := p.Fleet.Publish(ctx, by, releases)
-	p.server.watchTrust()
+	if p.server.trust.Load() == trust {
+		p.server.watchTrust()
+	} else {
+		p.server.verifyFleet(context.WithoutCancel(ctx))
+	}
 	return done, err
 }
 

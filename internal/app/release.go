@@ -242,6 +242,9 @@ func (s *Server) putRelease(ctx context.Context, a activation.Activation) error 
 	} else {
 		s.activate(ctx, p, state)
 	}
+	if !p.Mistaken() { // as loadPolicy does
+		s.faults.clear(partCache)
+	}
 	s.tellPut(p, state, a, time.Since(start))
 	return nil
 }

@@ -233,8 +233,10 @@ func (s *Server) loadPolicy(ctx context.Context, from stamps) error {
 	}
 	s.active, s.operator = from, state
 	state = enforcement.Merge(state, s.enforced)
-	s.activate(ctx, p, state) // also makes a new cache; a defect of the old one is in the log and the metrics
-	s.faults.clear(partCache)
+	s.activate(ctx, p, state)
+	if !p.Mistaken() { // a new cache; a defect of the old one is in the log and the metrics
+		s.faults.clear(partCache)
+	}
 	s.metrics.Activated(metrics.Policy{Charter: p.Charter(), Revision: p.Revision(), State: state}, time.Now(), time.Since(start))
 	s.metrics.Degraded(false)
 	tuneHeap()

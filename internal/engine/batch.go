@@ -52,7 +52,7 @@ func (b *batch) decide(ctx context.Context, i int, in *decision.Input) decision.
 			return b.answers[first]
 		}
 		d, err := b.recall(ctx, k, in)
-		if err == nil && ordinary(d) && !b.broken.Load() {
+		if err == nil && ordinary(d) && !b.mistaken.Load() {
 			b.byKey[k] = i
 		}
 		return *d

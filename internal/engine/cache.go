@@ -33,7 +33,7 @@ type Options struct {
 	VerifyEvery int
 	// OnMismatch is called, in the goroutine that found it, when an answer was not
 	// that of the reference: a defect of the engine. Cache and plan of that policy
-	// are off by then.
+	// are off by then, whatever state it gets.
 	OnMismatch func(Mismatch)
 }
 
@@ -119,13 +119,12 @@ type answered struct {
 type shared struct {
 	// answers is nil when there is no cache. Decisions in it are shared.
 	answers *otter.Cache[key, *decision.Decision]
-	broken  atomic.Bool // a mismatch was found
 }
 
 // following is the snapshot of p that follows another one, nil for none. It keeps the
 // answers when both are of one family.
 func (e *Engine) following(before *snapshot, p *Policy) *snapshot {
-	if before == nil || before.keys == nil || p.keys == nil || before.keys.family != p.keys.family || before.broken.Load() {
+	if before == nil || before.keys == nil || p.keys == nil || before.keys.family != p.keys.family {
 		return e.snapshot(p)
 	}
 	return &snapshot{Policy: p, shared: before.shared, reference: p.Reference(), engine: e, asked: e.newAsked()}
@@ -148,7 +147,7 @@ func (e *Engine) newAsked() *memo[answered] {
 	if e.options.CacheSize < 0 {
 		return nil
 	}
-	return newMemo[answered](min(maxAsked, 1<<bits.Len(uint(e.options.CacheSize))))
+	return newMemo[answered](1 << bits.Len(uint(min(e.options.CacheSize, maxAsked-1))))
 }
 
 // off says why there is no cache, "" when there is one.
@@ -156,7 +155,7 @@ func (s *snapshot) off() string {
 	switch {
 	case s.answers == nil && s.keys != nil:
 		return "caching is turned off"
-	case s.broken.Load():
+	case s.mistaken.Load():
 		return "a decision was not that of the reference evaluator"
 	default:
 		return s.uncached
@@ -174,7 +173,7 @@ func (s *snapshot) key(in *decision.Input) (key, bool) {
 // batchKey is the same for questions of one batch, of which equal ones are decided
 // once also when nothing is kept.
 func (s *snapshot) batchKey(in *decision.Input) (key, bool) {
-	if s.keys == nil || s.broken.Load() {
+	if s.keys == nil || s.mistaken.Load() {
 		return key{}, false
 	}
 	return s.keys.key(in)
@@ -189,7 +188,7 @@ func (s *snapshot) stripe(k key) *counters {
 // belongs to the question.
 func (s *snapshot) decide(ctx context.Context, in *decision.Input) (d *decision.Decision, suggestion string, err error) {
 	var r reading
-	if s.answers == nil || s.broken.Load() || !s.keys.read(in, &r) {
+	if s.answers == nil || s.mistaken.Load() || !s.keys.read(in, &r) {
 		return s.bypass(ctx, in)
 	}
 	if last := s.asked.getBytes(r.text()); last != nil && last.holds.has(r.now) {
@@ -202,7 +201,7 @@ func (s *snapshot) decide(ctx context.Context, in *decision.Input) (d *decision.
 	}
 	d, err = s.recall(ctx, k, in)
 	suggestion = s.suggestion(d, in.Metric)
-	if err == nil && r.size > 0 && ordinary(d) && !s.broken.Load() {
+	if err == nil && r.size > 0 && ordinary(d) && !s.mistaken.Load() {
 		s.asked.put(r.text(), answered{holds, d, suggestion, s.stripe(k)})
 	}
 	return d, suggestion, err
@@ -244,7 +243,7 @@ func (e *Engine) due(n uint64) bool {
 
 // evaluate decides by evaluation: by the plan as long as it was never wrong.
 func (s *snapshot) evaluate(ctx context.Context, in *decision.Input) (*decision.Decision, error) {
-	if s.broken.Load() {
+	if s.mistaken.Load() {
 		return s.ask(ctx, s.reference, in)
 	}
 	d, err := s.ask(ctx, s.Policy, in)
@@ -299,7 +298,7 @@ func (s *snapshot) verify(ctx context.Context, in *decision.Input, given *decisi
 		return d, nil
 	}
 	counted.mismatches.Add(1)
-	s.broken.Store(true)
+	s.mistaken.Store(true)
 	if report := s.engine.options.OnMismatch; report != nil {
 		report(Mismatch{Input: *in, Given: *given, Reference: *d})
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -98,6 +99,15 @@ func TestLongQuestion(t *testing.T) {
 	}
 	if s := e.Stats(); s.Hits != 2 || s.Misses != 1 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// Questions are remembered in no more room than the cache has, whatever its size.
+func TestRoomOfQuestions(t *testing.T) {
+	for size, want := range map[int]int{1: 2, 2: 4, 3: 4, 1000: 1024, maxAsked - 1: maxAsked, maxAsked: maxAsked, math.MaxInt: maxAsked} {
+		if got := len(NewWith(Options{CacheSize: size}).newAsked().slots); got != want {
+			t.Errorf("room for %d questions beside %d answers, want %d", got, size, want)
+		}
 	}
 }
 

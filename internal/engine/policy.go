@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -38,6 +39,9 @@ type Policy struct {
 	keys       *keyer
 	uncached   string
 	unplanned  string // why there is no program
+	// mistaken says that an answer of cache or plan was not that of the reference. It is
+	// one for all snapshots of the bundle: a state does not mend either.
+	mistaken *atomic.Bool
 }
 
 // Prepare loads a bundle under [Capabilities]. State is the document
@@ -68,7 +72,7 @@ func Prepare(ctx context.Context, b *bundle.Bundle, state map[string]any) (*Poli
 	if err := checkProgram(query); err != nil {
 		return nil, err
 	}
-	p := &Policy{query: query, tables: tables, charter: c, revision: b.Manifest().Revision, names: newNames(c)}
+	p := &Policy{query: query, tables: tables, charter: c, revision: b.Manifest().Revision, names: newNames(c), mistaken: new(atomic.Bool)}
 	globs, err := prove(modules(b), query.compiler.Modules)
 	if err == nil {
 		err = p.makePlan(ctx)
@@ -132,6 +136,10 @@ func (p *Policy) Uncached() string { return p.uncached }
 // when they are not.
 func (p *Policy) Unplanned() string { return p.unplanned }
 
+// Mistaken reports whether an engine has found an answer that was not that of the
+// reference: neither cache nor plan of this bundle are used from then on.
+func (p *Policy) Mistaken() bool { return p.mistaken.Load() }
+
 // WithoutIndexing returns the same policy evaluated without OPA's rule index:
 // far slower, and by definition the same answers. It is an oracle for tests.
 func (p *Policy) WithoutIndexing() *Policy {
@@ -192,7 +200,7 @@ func (p *Policy) refuse(in decision.Input) decision.Decision {
 // to the caller but must not be modified. A nil input is an undefined one. The
 // error is [ErrUndefined] when there is no document.
 func (p *Policy) Eval(ctx context.Context, input ast.Value) (ast.Value, error) {
-	if p.plan != nil {
+	if p.plan != nil && !p.mistaken.Load() {
 		switch results, err := p.plan.Eval(ctx, input); {
 		case err == nil:
 			return onlyValue(results)

@@ -326,7 +326,7 @@ func (f *Fleet) look(ctx context.Context, name string) error {
 		f.told[name] = r.Watched
 		f.Logger.Warn("a stage of a rollout waits for a person: a gate does not hold for what one node alone reports", "channel", name, "sequence", r.Sequence, "gate", m.Waits)
 	}
-	if !soaked || m.Waits != "" || r.Plan.Manual && !last {
+	if !soaked || m.Waits != "" || r.Plan.Manual && !last || !c.trusts(r.Sequence) { // which is about to be halted
 		return nil
 	}
 	next := c.copied()

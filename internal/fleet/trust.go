@@ -46,31 +46,41 @@ const UnreadableRelease = "disk_incomplete"
 
 // entrust notes whether a release is trusted. It needs stepping.
 func (f *Fleet) entrust(ctx context.Context, name string, r *Release, code string, unread error) error {
-	if code == r.Untrusted {
-		return nil
+	if code != r.Untrusted {
+		next := f.channel(name).copied()
+		own := *r
+		own.Untrusted = code
+		next.replace(&own)
+		step := ledger.ReleaseStep{Action: actDistrust, Channel: name, Sequence: r.Sequence, Signers: r.Signers, Code: code}
+		if code == "" {
+			step.Action, step.Code = actTrust, r.Untrusted
+		}
+		if err := f.step(ctx, name, next, step, ""); err != nil {
+			return errors.Join(unread, err)
+		}
+	} else {
+		unread = nil // it is known
 	}
-	next := f.channel(name).copied()
-	own := *r
-	own.Untrusted = code
-	next.replace(&own)
-	step := ledger.ReleaseStep{Action: actDistrust, Channel: name, Sequence: r.Sequence, Signers: r.Signers, Code: code}
 	if code == "" {
-		step.Action, step.Code = actTrust, r.Untrusted
-	}
-	if err := f.step(ctx, name, next, step, ""); err != nil {
-		return errors.Join(unread, err)
-	}
-	if run := next.Rollout; code == "" || run == nil || run.Sequence != r.Sequence || run.State != Running {
 		return unread
 	}
-	halted := next.copied()
-	halted.Rollout.By = ""
-	halted.Rollout.settle(Halted, nil, f.now())
-	step = ledger.ReleaseStep{
-		Action: actHalt, Channel: name, Sequence: r.Sequence, Rollback: halted.Rollout.Rollback, Before: halted.Rollout.Before,
-		Stage: halted.Rollout.Stage + 1, Stages: len(halted.Rollout.Plan.Stages), Percent: halted.Rollout.stage().Percent, Labels: halted.Rollout.stage().Labels, Code: code,
+	return errors.Join(unread, f.suspend(ctx, name, r.Sequence, code))
+}
+
+// suspend halts the rollout of a release that is not trusted any more, also when that was
+// not to be done at once. It needs stepping.
+func (f *Fleet) suspend(ctx context.Context, name string, sequence int64, code string) error {
+	next := f.channel(name).copied()
+	run := next.Rollout
+	if run == nil || run.Sequence != sequence || run.State != Running {
+		return nil
 	}
-	return errors.Join(unread, f.step(ctx, name, halted, step, ""))
+	run.By = ""
+	run.settle(Halted, nil, f.now())
+	return f.step(ctx, name, next, ledger.ReleaseStep{
+		Action: actHalt, Channel: name, Sequence: sequence, Rollback: run.Rollback, Before: run.Before,
+		Stage: run.Stage + 1, Stages: len(run.Plan.Stages), Percent: run.stage().Percent, Labels: run.stage().Labels, Code: code,
+	}, "")
 }
 
 // replace puts another description in the place of that of the same release. The

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -148,4 +149,38 @@ func TestUnreadableIsGivenToNobody(t *testing.T) {
 	if offered(f, "") != 0 {
 		t.Error("after a restart it is offered")
 	}
+}
+
+// A release is withheld and its rollout halted in two steps. After the first alone, as
+// when the disk is full or the process ends in between, the second still follows, and
+// nothing goes on by itself meanwhile.
+func TestUntrustedIsHaltedAfterAll(t *testing.T) {
+	simulate(t, 12, func(w *world) {
+		plan := everybody()
+		plan.Stages[0].Soak = Duration(time.Minute)
+		mustBegin(t, w.f, 3, plan)
+		own, writes := w.f.disk, 0
+		w.f.disk.write = func(path string, data []byte) error {
+			if writes++; writes > 1 {
+				return errors.New("no space left on device")
+			}
+			return own.write(path, data)
+		}
+		if err := w.f.Verify(w.Context(), distrusting(3)); !isCode(err, CannotBeWritten) {
+			t.Fatalf("%v after %d writes", err, writes)
+		}
+		w.f.disk = own
+		w.pass(30 * time.Minute)
+		if p := latest(t, w.f); p.State != Running {
+			t.Errorf("by itself it is %s", p.State)
+		}
+		mustVerify(t, w.f, 3)
+		if p := latest(t, w.f); p.State != Halted {
+			t.Errorf("it is %s", p.State)
+		}
+		mustVerify(t, w.f)
+		if p := latest(t, w.f); p.State != Halted {
+			t.Errorf("trusted again, it is %s without a person", p.State)
+		}
+	})
 }

@@ -145,7 +145,7 @@ func Refuse(w http.ResponseWriter, log *slog.Logger, e *Error) {
 	}
 	shown := Error{Code: e.Code, Message: Cut(e.Message, 2*MaxMessage), Errors: []Problem{}}
 	for _, p := range e.Errors[:min(len(e.Errors), MaxProblems)] {
-		p.Message = Cut(p.Message, MaxMessage)
+		p.Message, p.Location = Cut(p.Message, MaxMessage), Cut(p.Location, MaxMessage)
 		shown.Errors = append(shown.Errors, p)
 	}
 	retry := e.Retry

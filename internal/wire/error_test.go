@@ -73,6 +73,10 @@ func TestRefusalsAreBounded(t *testing.T) {
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || len(got.Errors) != MaxProblems || got.Errors[19].Location != "a.b" || w.Body.Len() > 3*MaxMessage+MaxProblems*(MaxMessage+100) {
 		t.Errorf("%v: %d bytes, %d problems", err, w.Body.Len(), len(got.Errors))
 	}
+	long, _ := refused(Wrong(CodeInvalidValue, strings.Repeat("x", 10_000), "wrong"))
+	if long.Body.Len() > MaxMessage+200 {
+		t.Errorf("%d bytes about a long place", long.Body.Len())
+	}
 	if len(e.Errors) != 1001 || len(e.Errors[0].Message) < 10_000 {
 		t.Error("the error itself was changed")
 	}

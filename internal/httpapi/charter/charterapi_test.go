@@ -1,6 +1,7 @@
 package charterapi
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -256,6 +257,34 @@ func TestChartersReadNothing(t *testing.T) {
 	}}
 	if c, findings := checking().load(with); c == nil || findings.HasErrors() {
 		t.Errorf("a base that is sent along: %v", findings)
+	}
+}
+
+// What is wrong with a charter is told with the name of its file each time, so that name
+// must not be most of what was sent.
+func TestFileNamesAreShort(t *testing.T) {
+	a := checking()
+	a.compiling = make(chan struct{}, 1)
+	text := "apiVersion: charter/v1\nkind: Charter\n"
+	for i := range maxFindings {
+		text += fmt.Sprintf("unknown_%d: 1\n", i)
+	}
+	for length, want := range map[int]int{maxName: 0, maxName + 1: http.StatusBadRequest, 200 << 10: http.StatusBadRequest} {
+		name := strings.Repeat("n", length)
+		for _, file := range []string{"charter.yaml", name} {
+			body, err := json.Marshal(map[string]any{"file": file, "files": map[string]string{"charter.yaml": text, name: text}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := httptest.NewRecorder()
+			err = a.validate(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, chartersPath+"/validate", bytes.NewReader(body)))
+			if e, _ := errors.AsType[*wire.Error](err); want == 0 && err != nil || want != 0 && (e == nil || e.Status != want) {
+				t.Errorf("a name of %d bytes: %v", length, err)
+			}
+			if most := 4*len(text) + maxFindings*(maxName+512); w.Body.Len() > most {
+				t.Errorf("a request of %d bytes has an answer of %d", len(body), w.Body.Len())
+			}
+		}
 	}
 }
 

@@ -225,8 +225,9 @@ func readText(w http.ResponseWriter, r *http.Request) (t *text, old *text, err e
 	return &b.text, b.Old, nil
 }
 
-// maxFiles bounds the files of a charter: it extends at most eight.
-const maxFiles = 16
+// maxFiles bounds the files of a charter, of which it extends at most eight, and maxName
+// their names, in bytes: answers repeat these.
+const maxFiles, maxName = 16, 255
 
 func (t *text) check() error {
 	switch _, ok := t.Files[t.File]; {
@@ -236,6 +237,11 @@ func (t *text) check() error {
 		return wire.Wrong(wire.CodeInvalidValue, "files", "there are more than %d files", maxFiles)
 	case !ok:
 		return wire.Wrong(wire.CodeInvalidValue, "file", "there is no %q among files", wire.Echo(t.File))
+	}
+	for name := range t.Files {
+		if len(name) > maxName {
+			return wire.Wrong(wire.CodeInvalidValue, "files", "the name of a file is longer than %d bytes", maxName)
+		}
 	}
 	return nil
 }
