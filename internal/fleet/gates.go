@@ -81,6 +81,9 @@ func (f *Fleet) measure(name string, c *channel, now time.Time) Measures {
 	}
 	g := &r.Plan.Gates
 	m.Needed = min(m.Needed, g.Nodes)
+	if m.Due > 0 && g.Nodes > 0 {
+		m.Needed = max(m.Needed, 1) // what nobody takes, nobody has tried
+	}
 	if m.Reached > 0 {
 		m.Errors = new(float64(m.Failed) / float64(m.Reached))
 	}

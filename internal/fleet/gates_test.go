@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"testing"
 	"testing/synctest"
@@ -165,6 +166,26 @@ func TestNobodyWaitsForWhoDoesNotTakeIt(t *testing.T) {
 		}
 		if p := latest(w, w.f); p.Stage == 0 {
 			w.Errorf("still in stage 0: %+v", p.Measures)
+		}
+	})
+}
+
+// A release that nobody takes has not been tried: its stage is not passed by waiting.
+func TestWhatNobodyTakesIsNotDone(t *testing.T) {
+	simulate(t, 12, func(w *world) {
+		w.canaries(3, nil)
+		stubborn := maps.Clone(w.nodes)
+		clear(w.nodes)
+		for range 24 {
+			for name, n := range stubborn {
+				r := running(name, 1, time.Now())
+				r.Labels = n.labels
+				w.f.mustReport(w, r)
+			}
+			w.pass(30 * time.Second)
+		}
+		if p := latest(w, w.f); p.State != Running || p.Stage != 0 || p.Measures.Waits != WaitsForNodes {
+			w.Errorf("%s in stage %d: %+v", p.State, p.Stage, p.Measures)
 		}
 	})
 }
