@@ -266,30 +266,32 @@ func messageOf(err error) string {
 	return strings.TrimSuffix(err.Error(), " ["+activation.CodeOf(err)+"]")
 }
 
-func (p *program) showJudgement(j *judgement) error {
-	line := func(name, text string) {
-		if text != "" {
-			fmt.Fprintf(p.stdout, "%-15s %s\n", name, printable(text))
-		}
+// line shows what a judgement says under a name, if it says anything.
+func (p *program) line(name, text string) {
+	if text != "" {
+		fmt.Fprintf(p.stdout, "%-15s %s\n", name, printable(text))
 	}
-	line("release digest", j.ReleaseDigest)
-	line("layer digest", j.LayerDigest)
-	line("revision", j.Revision)
-	line("charter digest", j.CharterDigest)
+}
+
+func (p *program) showJudgement(j *judgement) error {
+	p.line("release digest", j.ReleaseDigest)
+	p.line("layer digest", j.LayerDigest)
+	p.line("revision", j.Revision)
+	p.line("charter digest", j.CharterDigest)
 	for _, s := range j.Statements {
-		line("stated by", strings.Join(s.Signers, ", ")+": "+s.String())
+		p.line("stated by", strings.Join(s.Signers, ", ")+": "+s.String())
 	}
 	for _, i := range j.Ignored {
-		line("ignored", fmt.Sprintf("%s: %s [%s]", i.Type, i.Message, i.Code))
+		p.line("ignored", fmt.Sprintf("%s: %s [%s]", i.Type, i.Message, i.Code))
 	}
 	if j.Reproduced {
-		line("reproduced", "the bytes are those that its charter compiles to")
+		p.line("reproduced", "the bytes are those that its charter compiles to")
 	}
 	if j.OK {
-		line("verified", j.Ref)
+		p.line("verified", j.Ref)
 		return nil
 	}
-	line("NOT verified", fmt.Sprintf("%s [%s]", j.Message, j.Code))
-	line("fix", j.Fix)
+	p.line("NOT verified", fmt.Sprintf("%s [%s]", j.Message, j.Code))
+	p.line("fix", j.Fix)
 	return nil
 }

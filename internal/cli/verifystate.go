@@ -253,52 +253,47 @@ func (p *program) printStateJudgement(ctx context.Context, j *stateJudgement, re
 const mostRequests = 20
 
 func (p *program) showStateJudgement(j *stateJudgement) {
-	line := func(name, text string) {
-		if text != "" {
-			fmt.Fprintf(p.stdout, "%-15s %s\n", name, printable(text))
-		}
-	}
-	line("release digest", j.ReleaseDigest)
-	line("layer digest", j.LayerDigest)
-	line("revision", j.Revision)
-	line("charter", j.Charter)
+	p.line("release digest", j.ReleaseDigest)
+	p.line("layer digest", j.LayerDigest)
+	p.line("revision", j.Revision)
+	p.line("charter", j.Charter)
 	if j.Issued != nil {
-		line("issued", j.Issued.Format(time.RFC3339))
-		line("expires", j.Expires.Format(time.RFC3339))
+		p.line("issued", j.Issued.Format(time.RFC3339))
+		p.line("expires", j.Expires.Format(time.RFC3339))
 	}
 	for _, s := range j.Statements {
-		line("stated by", strings.Join(s.Signers, ", ")+": "+s.String())
+		p.line("stated by", strings.Join(s.Signers, ", ")+": "+s.String())
 	}
 	for _, i := range j.Ignored {
-		line("ignored", fmt.Sprintf("%s: %s [%s]", i.Type, i.Message, i.Code))
+		p.line("ignored", fmt.Sprintf("%s: %s [%s]", i.Type, i.Message, i.Code))
 	}
 	for _, name := range stateSections() {
 		if n := j.Sections[name]; n > 0 {
-			line("says", fmt.Sprintf("%s: %s", name, plural(n, "row")))
+			p.line("says", fmt.Sprintf("%s: %s", name, plural(n, "row")))
 		}
 	}
 	for _, name := range j.NotBelieved {
-		line("not believed", fmt.Sprintf("%s: trust.yaml does not have state: {may: [%s]}", name, loosens(name)))
+		p.line("not believed", fmt.Sprintf("%s: trust.yaml does not have state: {may: [%s]}", name, loosens(name)))
 	}
 	for i, r := range j.Requests {
 		if i == mostRequests {
-			line("request", fmt.Sprintf("and %d more; --format json has all", len(j.Requests)-i))
+			p.line("request", fmt.Sprintf("and %d more; --format json has all", len(j.Requests)-i))
 			break
 		}
-		line("request", r.describe(j.Verified))
+		p.line("request", r.describe(j.Verified))
 	}
 	for _, id := range j.Overrides {
-		line("in force", id)
+		p.line("in force", id)
 	}
 	if j.OK && !j.Verified && (len(j.Requests) > 0 || j.Sections[statedoc.OverridesSection] > 0) {
-		line("NOT looked at", "what the committee has to sign: give --charter FILE")
+		p.line("NOT looked at", "what the committee has to sign: give --charter FILE")
 	}
 	if j.OK {
-		line("verified", j.Ref)
+		p.line("verified", j.Ref)
 		return
 	}
-	line("NOT verified", fmt.Sprintf("%s [%s]", j.Message, j.Code))
-	line("fix", j.Fix)
+	p.line("NOT verified", fmt.Sprintf("%s [%s]", j.Message, j.Code))
+	p.line("fix", j.Fix)
 }
 
 func (r *stateRequest) describe(verified bool) string {
