@@ -59,6 +59,7 @@ func (l *linker) literal(out code, stmts []ir.Stmt) (code, int) {
 				if err != nil || in == nil || in.op != opAssign {
 					return out[:before], 0
 				}
+				l.note(in)
 				more, used = append(out, *in), 1
 			}
 			out = more
