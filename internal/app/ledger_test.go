@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net/http"
 	"os"
@@ -44,29 +45,41 @@ func recording(t *testing.T, o Options) *serving {
 	return s
 }
 
+// recorded yields the entries of some kinds and what they say.
+func recorded[T any](t *testing.T, s *Server, kinds ...ledger.Kind) iter.Seq2[ledger.Entry, T] {
+	return func(yield func(ledger.Entry, T) bool) {
+		for row, err := range s.keeper.relay.Find(t.Context(), ledger.Filter{Kinds: kinds}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := ledger.ParseEntry(row.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var data T
+			if err := json.Unmarshal(e.Data, &data); err != nil {
+				t.Fatal(err)
+			}
+			if !yield(e, data) {
+				return
+			}
+		}
+	}
+}
+
 // policies returns what the ledger says about policies, one line an entry.
 func (s *serving) policies(t *testing.T) []string {
 	t.Helper()
 	if err := s.keeper.drain(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	type entry struct {
+		audit.Load
+		Previous, State string
+		Percent         *int
+	}
 	var lines []string
-	for row, err := range s.keeper.relay.Find(t.Context(), ledger.Filter{Kinds: []ledger.Kind{ledger.Load, ledger.Activation}}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		e, err := ledger.ParseEntry(row.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var d struct {
-			audit.Load
-			Previous, State string
-			Percent         *int
-		}
-		if err := json.Unmarshal(e.Data, &d); err != nil {
-			t.Fatal(err)
-		}
+	for e, d := range recorded[entry](t, s.Server, ledger.Load, ledger.Activation) {
 		if _, err := time.Parse(time.RFC3339, d.At); err != nil {
 			t.Errorf("%s: %v", e.Data, err)
 		}

@@ -186,18 +186,7 @@ func (n *node) releaseEntries(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	var lines []string
-	for row, err := range n.keeper.relay.Find(t.Context(), ledger.Filter{Kinds: []ledger.Kind{ledger.Load, ledger.Activation}}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		e, err := ledger.ParseEntry(row.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var l audit.Load
-		if err := json.Unmarshal(e.Data, &l); err != nil {
-			t.Fatal(err)
-		}
+	for e, l := range recorded[audit.Load](t, n.Server, ledger.Load, ledger.Activation) {
 		if l.Sequence > 0 && (l.Release == "" || l.Channel != releases.Channel || l.Expires == "") {
 			t.Errorf("it is not said which release: %s", e.Data)
 		}

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -119,17 +118,9 @@ func TestNoticesReachReceivers(t *testing.T) {
 		t.Fatal(err)
 	}
 	states := map[string]int{}
-	for row, err := range s.keeper.relay.Find(t.Context(), ledger.Filter{Kinds: []ledger.Kind{ledger.Notification, ledger.Conflict}}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		e, err := ledger.ParseEntry(row.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var d ledger.Delivery
-		if err := json.Unmarshal(e.Data, &d); err != nil || e.Principal != notifyPrincipal || e.Severity != "critical" || d.Channel != "webhook" {
-			t.Errorf("%v: %+v", err, e)
+	for e, d := range recorded[ledger.Delivery](t, s.Server, ledger.Notification, ledger.Conflict) {
+		if e.Principal != notifyPrincipal || e.Severity != "critical" || d.Channel != "webhook" {
+			t.Errorf("%+v", e)
 		}
 		states[d.Receiver+" "+d.State+" "+d.Error]++
 	}

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -64,18 +63,7 @@ func TestStatesThatChangeAllTheTimeFillNoLedger(t *testing.T) {
 	n.stop()
 	reader := started(t, CharterNode(), o)
 	entries, skipped, state := 0, uint64(0), ""
-	for row, err := range reader.keeper.relay.Find(t.Context(), ledger.Filter{Kinds: []ledger.Kind{ledger.Activation}}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		e, err := ledger.ParseEntry(row.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var a audit.Activation
-		if err := json.Unmarshal(e.Data, &a); err != nil {
-			t.Fatal(err)
-		}
+	for _, a := range recorded[audit.Activation](t, reader.Server, ledger.Activation) {
 		if a.Trigger == "state" {
 			entries++
 			skipped += a.Skipped
@@ -120,18 +108,7 @@ func TestReleasesThatAlternateFillNoLedger(t *testing.T) {
 	o.Bundle = "oci://127.0.0.1:1/gone:production"
 	again := started(t, CharterNode(), o)
 	var repeats []uint64
-	for row, err := range again.keeper.relay.Find(t.Context(), ledger.Filter{Kinds: []ledger.Kind{ledger.Load}}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		e, err := ledger.ParseEntry(row.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var l audit.Load
-		if err := json.Unmarshal(e.Data, &l); err != nil {
-			t.Fatal(err)
-		}
+	for _, l := range recorded[audit.Load](t, again.Server, ledger.Load) {
 		if l.Result == audit.Refused {
 			repeats = append(repeats, l.Repeats)
 		}
